@@ -1,0 +1,1 @@
+//! Image-classification training and serving for Amazon SageMaker, in pure Rust on Burn.
