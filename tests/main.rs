@@ -1,1 +1,1 @@
-fn main(){}
+//! Integration tests of the real binary.
