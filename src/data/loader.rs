@@ -1,0 +1,254 @@
+//! Batches of an image folder, prepared by threads ahead of their use.
+//!
+//! Input: an [`ImageFolder`] and a [`LoaderConfig`]. Output: for each epoch an iterator of [`Batch`]es. The batches of a
+//! seed are the same bit for bit whatever the number of threads and whatever the cache holds: the order comes from
+//! (seed, epoch), every other random choice from (seed, epoch, image).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::RgbImage;
+use rand::seq::SliceRandom;
+use serde::Serialize;
+
+use super::augment::Augmentation;
+use super::cache::{CacheKey, Form, ImageCache};
+use super::decode::{DecodeError, DecodeLimits, decode_file};
+use super::error::DataError;
+use super::folder::ImageFolder;
+use super::pixels::shrink;
+use super::prefetch::Epoch;
+use super::preprocess::Preprocess;
+use super::seed::{self, Purpose};
+
+/// What the images are prepared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Shuffled anew at each epoch, and augmented.
+    Train {
+        augmentation: Augmentation,
+        seed: u64,
+    },
+    /// In the folder's order, with the evaluation preprocessing.
+    Eval,
+}
+
+/// How to load.
+#[derive(Clone, Debug)]
+pub struct LoaderConfig {
+    /// Images per batch; the last batch may be smaller. At least 1.
+    pub batch_size: usize,
+    /// Threads that decode; 0 counts as 1.
+    pub workers: usize,
+    /// Batches prepared ahead of the one in use. Bounds the memory of an epoch, beside the cache.
+    pub prefetch_batches: usize,
+    pub preprocess: Preprocess,
+    pub mode: Mode,
+    pub cache: Arc<ImageCache>,
+    pub limits: DecodeLimits,
+    /// Makes a broken image an error; otherwise it is left out of its batch.
+    pub strict: bool,
+    /// Leaves out a last batch that is not full.
+    pub drop_last: bool,
+}
+
+impl LoaderConfig {
+    /// A configuration with all available cores, two batches ahead and no cache.
+    pub fn new(batch_size: usize, preprocess: Preprocess, mode: Mode) -> Self {
+        Self {
+            batch_size,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            prefetch_batches: 2,
+            preprocess,
+            mode,
+            cache: Arc::new(ImageCache::new(0)),
+            limits: DecodeLimits::default(),
+            strict: false,
+            drop_last: false,
+        }
+    }
+}
+
+/// Some images and their classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Position of this batch in the plan of its epoch; an epoch resumed after it starts at `index + 1`.
+    pub index: usize,
+    /// RGB bytes, `[targets.len(), height, width, 3]`.
+    pub images: Vec<u8>,
+    /// Class of each image.
+    pub targets: Vec<usize>,
+    /// Position of each image in the folder's samples.
+    pub indices: Vec<usize>,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// A file that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+/// Loads an image folder, epoch by epoch.
+#[derive(Debug)]
+pub struct Loader {
+    source: Arc<Source>,
+}
+
+impl Loader {
+    /// Prepares to load `folder`; starts no thread and opens no file.
+    pub fn new(folder: ImageFolder, mut config: LoaderConfig) -> Self {
+        config.batch_size = config.batch_size.max(1);
+        config.workers = config.workers.max(1);
+        Self {
+            source: Arc::new(Source {
+                folder,
+                config,
+                skipped: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The batches of `epoch`, from `first_batch` on. What lies before it is not decoded, so that a resumed run continues
+    /// at once. Dropping the iterator stops its threads.
+    ///
+    /// The iterator ends after its first error: a broken image in strict mode, an epoch (from batch 0) in which no image
+    /// could be read, a failed thread.
+    pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
+        Epoch::start(Arc::clone(&self.source), epoch, first_batch)
+    }
+
+    /// Batches that an epoch is planned to have. It yields fewer only where every image of a batch is broken.
+    pub fn batches_per_epoch(&self) -> usize {
+        let config = &self.source.config;
+        let images = self.source.folder.len();
+        if config.drop_last {
+            images / config.batch_size
+        } else {
+            images.div_ceil(config.batch_size)
+        }
+    }
+
+    pub fn folder(&self) -> &ImageFolder {
+        &self.source.folder
+    }
+
+    pub fn config(&self) -> &LoaderConfig {
+        &self.source.config
+    }
+
+    /// The files left out so far, in the folder's order.
+    pub fn skipped(&self) -> Vec<Skipped> {
+        self.source.skipped().values().cloned().collect()
+    }
+}
+
+/// What the threads of an epoch share: where images come from and how they are prepared.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub folder: ImageFolder,
+    pub config: LoaderConfig,
+    /// By position in the folder. A file in here is not tried again, and not warned of again.
+    skipped: Mutex<BTreeMap<usize, Skipped>>,
+}
+
+impl Source {
+    /// The order in which `epoch` visits the images.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.folder.len()).collect();
+        if let Mode::Train { seed, .. } = self.config.mode {
+            order.shuffle(&mut seed::rng(seed, Purpose::Shuffle, epoch, 0));
+        }
+        if self.config.drop_last {
+            order.truncate(order.len() / self.config.batch_size * self.config.batch_size);
+        }
+        order
+    }
+
+    /// The pixels of image `index` in `epoch`; `None` where the file is broken and not strict.
+    pub fn load(&self, index: usize, epoch: u64) -> Result<Option<Arc<RgbImage>>, DataError> {
+        if self.skipped().contains_key(&index) {
+            return Ok(None);
+        }
+        match self.prepare(index, epoch) {
+            Ok(pixels) => Ok(Some(pixels)),
+            Err(source) if self.config.strict => Err(DataError::BrokenImage {
+                path: self.folder.samples[index].path.clone(),
+                source,
+            }),
+            Err(reason) => {
+                self.skip(index, &reason);
+                Ok(None)
+            }
+        }
+    }
+
+    fn prepare(&self, index: usize, epoch: u64) -> Result<Arc<RgbImage>, DecodeError> {
+        let preprocess = &self.config.preprocess;
+        let square = |pixels: Vec<u8>| {
+            RgbImage::from_raw(preprocess.crop, preprocess.crop, pixels).unwrap_or_default()
+        };
+        let (augmentation, seed) = match self.config.mode {
+            Mode::Eval => (Augmentation::None, 0),
+            Mode::Train { augmentation, seed } => (augmentation, seed),
+        };
+        if augmentation == Augmentation::None {
+            return self.cached(index, Form::crop(preprocess), |image| {
+                square(preprocess.apply(&image))
+            });
+        }
+        // A crop of a huge photo ends up at a few hundred pixels anyway. The shrinking is done whether or not the result
+        // fits into the cache, so that the cache never changes a pixel.
+        let max_short_side = 2 * preprocess.resize;
+        let image = self.cached(index, Form::Shrunk { max_short_side }, |image| {
+            shrink(image, max_short_side)
+        })?;
+        let mut rng = seed::rng(seed, Purpose::Augment, epoch, index as u64);
+        Ok(Arc::new(square(
+            augmentation.apply(&image, preprocess, &mut rng),
+        )))
+    }
+
+    /// The image in `form`: from the cache, else decoded and turned into that form by `make`.
+    fn cached(
+        &self,
+        index: usize,
+        form: Form,
+        make: impl FnOnce(RgbImage) -> RgbImage,
+    ) -> Result<Arc<RgbImage>, DecodeError> {
+        let path = &self.folder.samples[index].path;
+        let key = CacheKey {
+            path: path.clone(),
+            form,
+        };
+        if let Some(image) = self.config.cache.get(&key) {
+            return Ok(image);
+        }
+        let image = Arc::new(make(decode_file(path, &self.config.limits)?));
+        self.config.cache.insert(key, &image);
+        Ok(image)
+    }
+
+    fn skip(&self, index: usize, reason: &DecodeError) {
+        let path = &self.folder.samples[index].path;
+        tracing::warn!("skipping broken image {path:?}: {reason}");
+        self.skipped().insert(
+            index,
+            Skipped {
+                path: path.clone(),
+                reason: reason.to_string(),
+            },
+        );
+    }
+
+    pub fn skipped(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Skipped>> {
+        // Entries are inserted whole, so a panic elsewhere leaves the map sound.
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

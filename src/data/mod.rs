@@ -1,0 +1,38 @@
+//! From a folder of photos to batches of pixels.
+//!
+//! ```text
+//! directory -> Splits{train, valid, test: ImageFolder} -> Loader -> Batch{images, targets}
+//!                    (split, folder)                       |
+//!                               decode -> preprocess or augment, cache
+//! ```
+//!
+//! Input: a directory laid out as one folder per class, alone or below `train`, `valid` and `test`.
+//! Output: [`Batch`]es of `u8` RGB pixels, `[batch, height, width, 3]`; they stay bytes until they are on the device.
+//! [`inspect`] walks the same files and reports what is in them.
+
+pub mod augment;
+pub mod cache;
+pub mod decode;
+pub mod error;
+pub mod folder;
+pub mod inspect;
+pub mod loader;
+pub mod preprocess;
+pub mod split;
+
+mod jitter;
+mod jpeg_end;
+mod natural;
+mod pixels;
+mod prefetch;
+mod seed;
+mod trivial;
+
+pub use augment::Augmentation;
+pub use cache::ImageCache;
+pub use decode::{DecodeError, DecodeLimits, decode_bytes, decode_file};
+pub use error::DataError;
+pub use folder::{ImageFolder, Sample};
+pub use loader::{Batch, Loader, LoaderConfig, Mode, Skipped};
+pub use preprocess::Preprocess;
+pub use split::{SplitOptions, SplitOrigin, Splits};

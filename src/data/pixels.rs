@@ -1,0 +1,154 @@
+//! Resampling of RGB pixels, with antialiasing as PIL does it.
+//!
+//! Input: an [`RgbImage`], a box in it and the size wanted. Output: an [`RgbImage`] of that size.
+
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
+use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+
+/// A box in pixels of the source image; fractions are allowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Region {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+}
+
+/// A box of whole pixels, inside the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    pub left: u32,
+    pub top: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Resizes `region` of `image` to `width` x `height` (bilinear, antialiased). Pixels around the region take part where
+/// the filter reaches them, so the result is that part of a resize of the whole image.
+pub fn resize_region(image: &RgbImage, region: Region, width: u32, height: u32) -> RgbImage {
+    let fit = |start: f64, length: f64, limit: u32| {
+        let start = start.max(0.0);
+        let mut length = length.min(f64::from(limit) - start);
+        // The sum may exceed the limit by a rounding error, which the resizer refuses.
+        while start + length > f64::from(limit) {
+            length = length.next_down();
+        }
+        (start, length)
+    };
+    let (left, inner_width) = fit(region.left, region.width, image.width());
+    let (top, inner_height) = fit(region.top, region.height, image.height());
+    resize(
+        &view(image),
+        ResizeOptions::new().crop(left, top, inner_width, inner_height),
+        width,
+        height,
+    )
+}
+
+/// Cuts `crop` out of `image`, then resizes it to `width` x `height`: pixels outside of the crop take no part.
+pub fn resize_crop(image: &RgbImage, crop: Crop, width: u32, height: u32) -> RgbImage {
+    match CroppedImage::new(&view(image), crop.left, crop.top, crop.width, crop.height) {
+        Ok(cropped) => resize(&cropped, ResizeOptions::new(), width, height),
+        // Not reached: the crop lies inside the image.
+        Err(_) => RgbImage::new(width, height),
+    }
+}
+
+fn resize(
+    source: &impl IntoImageView,
+    options: ResizeOptions,
+    width: u32,
+    height: u32,
+) -> RgbImage {
+    let options = options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let mut target = Image::new(width, height, PixelType::U8x3);
+    let resized = Resizer::new().resize(source, &mut target, &options);
+    debug_assert!(resized.is_ok(), "{resized:?}");
+    RgbImage::from_raw(width, height, target.into_vec()).unwrap_or_default()
+}
+
+fn view(image: &RgbImage) -> ImageRef<'_> {
+    match ImageRef::new(
+        image.width(),
+        image.height(),
+        image.as_raw(),
+        PixelType::U8x3,
+    ) {
+        Ok(view) => view,
+        // An `RgbImage` holds at least width x height x 3 bytes by construction.
+        Err(_) => unreachable!("an RgbImage has fewer bytes than its size says"),
+    }
+}
+
+/// Shrinks `image` so that its shorter side is `max_short_side`, if it is longer; the shape is kept.
+pub fn shrink(image: RgbImage, max_short_side: u32) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let short = width.min(height);
+    if short <= max_short_side {
+        return image;
+    }
+    let scaled = |side: u32| {
+        let exact = f64::from(side) * f64::from(max_short_side) / f64::from(short);
+        (exact.round() as u32).max(1)
+    };
+    let whole = Crop {
+        left: 0,
+        top: 0,
+        width,
+        height,
+    };
+    resize_crop(&image, whole, scaled(width), scaled(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn shrinking_keeps_the_shape_and_never_enlarges() {
+        let sizes = [
+            ((900, 600), (450, 300)),
+            ((600, 900), (300, 450)),
+            ((300, 301), (300, 301)),
+            ((5, 5000), (5, 5000)),
+        ];
+        for ((width, height), expected) in sizes {
+            assert_eq!(
+                shrink(RgbImage::new(width, height), 300).dimensions(),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn a_crop_does_not_see_its_surroundings_and_a_region_does() {
+        // Left half black, right half white; the box is the left half.
+        let image = RgbImage::from_fn(20, 10, |x, _| Rgb([if x < 10 { 0 } else { 255 }; 3]));
+        let crop = resize_crop(
+            &image,
+            Crop {
+                left: 0,
+                top: 0,
+                width: 10,
+                height: 10,
+            },
+            4,
+            4,
+        );
+        assert!(crop.iter().all(|&b| b == 0));
+        let region = resize_region(
+            &image,
+            Region {
+                left: 0.0,
+                top: 0.0,
+                width: 10.0,
+                height: 10.0,
+            },
+            4,
+            4,
+        );
+        assert!(region[(3, 0)].0[0] > 0 && region[(0, 0)].0[0] == 0);
+    }
+}

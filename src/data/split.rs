@@ -1,0 +1,468 @@
+//! Training, validation and test images of a data set.
+//!
+//! Input: the root directory of a data set. Output: [`Splits`], three [`ImageFolder`]s that share one list of classes,
+//! and [`SplitOrigin`], which says whether the validation images come from a folder or were drawn.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rand::seq::SliceRandom;
+use serde::Serialize;
+
+use super::error::DataError;
+use super::folder::{ImageFolder, Sample, subfolders};
+use super::seed::{self, Purpose};
+
+const TRAIN: &[&str] = &["train", "training"];
+const VALID: &[&str] = &["valid", "val", "validation"];
+const TEST: &[&str] = &["test", "testing"];
+
+/// How to draw validation images where there is no folder of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitOptions {
+    /// Share of each class that is held out, between 0 and 1 (default: 0.2).
+    pub valid_fraction: f64,
+    pub seed: u64,
+}
+
+impl Default for SplitOptions {
+    fn default() -> Self {
+        Self {
+            valid_fraction: 0.2,
+            seed: 0,
+        }
+    }
+}
+
+/// Where the validation images come from. Its text is meant for the log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitOrigin {
+    /// From a folder of their own.
+    Folders,
+    /// Drawn from the images in `source`, class by class.
+    Stratified {
+        source: PathBuf,
+        valid_fraction: f64,
+        seed: u64,
+    },
+}
+
+impl fmt::Display for SplitOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folders => write!(f, "train and valid folders"),
+            Self::Stratified {
+                source,
+                valid_fraction,
+                seed,
+            } => {
+                let percent = valid_fraction * 100.0;
+                write!(
+                    f,
+                    "no valid folder: {percent:.0} % of each class in {source:?} held out (seed {seed})"
+                )
+            }
+        }
+    }
+}
+
+/// The split folders found below a data set's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitFolders {
+    pub train: PathBuf,
+    pub valid: Option<PathBuf>,
+    pub test: Option<PathBuf>,
+}
+
+impl SplitFolders {
+    /// Looks for `train|training`, `valid|val|validation` and `test|testing` (any case) in `root`, or in its only
+    /// sub-folder, which is what an archive unpacked one level too deep looks like. `None`: `root` holds class folders.
+    ///
+    /// # Errors
+    /// An unreadable root, two folders for one split, a valid or test folder without a train folder.
+    pub fn find(root: &Path) -> Result<Option<Self>, DataError> {
+        let folders = subfolders(root)?;
+        if let Some(found) = Self::among(root, &folders)? {
+            return Ok(Some(found));
+        }
+        match folders.as_slice() {
+            [only] => Self::among(only, &subfolders(only)?),
+            _ => Ok(None),
+        }
+    }
+
+    fn among(root: &Path, folders: &[PathBuf]) -> Result<Option<Self>, DataError> {
+        let train = pick("train", TRAIN, folders)?;
+        let valid = pick("valid", VALID, folders)?;
+        let test = pick("test", TEST, folders)?;
+        match (train, valid.as_ref().or(test.as_ref())) {
+            (Some(train), _) => Ok(Some(Self { train, valid, test })),
+            (None, None) => Ok(None),
+            (None, Some(found)) => Err(DataError::NoTrainFolder {
+                path: root.to_path_buf(),
+                found: found
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            }),
+        }
+    }
+}
+
+fn pick(
+    split: &'static str,
+    names: &[&str],
+    folders: &[PathBuf],
+) -> Result<Option<PathBuf>, DataError> {
+    let is_named = |path: &&PathBuf| {
+        path.file_name()
+            .is_some_and(|name| names.iter().any(|known| name.eq_ignore_ascii_case(known)))
+    };
+    let mut found = folders.iter().filter(is_named);
+    match (found.next(), found.next()) {
+        (Some(first), Some(second)) => Err(DataError::AmbiguousSplit {
+            split,
+            first: first.clone(),
+            second: second.clone(),
+        }),
+        (first, _) => Ok(first.cloned()),
+    }
+}
+
+/// The images of a data set, by use. All splits index classes as `train.classes` does.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    pub train: ImageFolder,
+    pub valid: ImageFolder,
+    pub test: Option<ImageFolder>,
+    pub origin: SplitOrigin,
+}
+
+impl Splits {
+    /// Opens the data set at `root`.
+    ///
+    /// With split folders, `valid` must hold every class of `train`; a class missing from `test` is only warned of.
+    /// Without a valid folder, or with class folders only, validation images are drawn from each class with `options`.
+    ///
+    /// # Errors
+    /// Those of [`SplitFolders::find`] and [`ImageFolder::open`], fewer than two classes, a class unknown to `train`,
+    /// a class without validation images, a class too small to split.
+    pub fn open(root: impl AsRef<Path>, options: &SplitOptions) -> Result<Self, DataError> {
+        let root = root.as_ref();
+        let folders = SplitFolders::find(root)?;
+        let train_dir = folders.as_ref().map_or(root, |f| f.train.as_path());
+        let all = ImageFolder::open(train_dir)?;
+        if let [class] = all.classes.as_slice() {
+            return Err(DataError::OneClass {
+                class: class.clone(),
+                path: all.root,
+            });
+        }
+        let (valid_dir, test_dir) = folders
+            .as_ref()
+            .map_or((None, None), |f| (f.valid.as_ref(), f.test.as_ref()));
+
+        let test = test_dir
+            .map(|dir| ImageFolder::open(dir)?.with_classes(&all.classes))
+            .transpose()?;
+        if let Some(test) = &test {
+            for class in test.missing_classes() {
+                tracing::warn!(
+                    "class {class:?} has no images in {:?}; test metrics will not cover it",
+                    test.root
+                );
+            }
+        }
+        let Some(valid_dir) = valid_dir else {
+            let origin = SplitOrigin::Stratified {
+                source: all.root.clone(),
+                valid_fraction: options.valid_fraction,
+                seed: options.seed,
+            };
+            let (train, valid) = stratify(&all, options)?;
+            return Ok(Self {
+                train,
+                valid,
+                test,
+                origin,
+            });
+        };
+        let valid = ImageFolder::open(valid_dir)?.with_classes(&all.classes)?;
+        if let Some(class) = valid.missing_classes().first() {
+            return Err(DataError::MissingClass {
+                class: class.to_string(),
+                path: valid.root.clone(),
+            });
+        }
+        Ok(Self {
+            train: all,
+            valid,
+            test,
+            origin: SplitOrigin::Folders,
+        })
+    }
+
+    /// Keeps at most `samples` training images: each class keeps its share, at least one, drawn with `seed`.
+    ///
+    /// # Errors
+    /// Fewer samples than classes.
+    pub fn max_train_samples(&mut self, samples: usize, seed: u64) -> Result<(), DataError> {
+        let counts = self.train.class_counts();
+        if samples < counts.len() {
+            return Err(DataError::TooFewSamples {
+                samples,
+                classes: counts.len(),
+            });
+        }
+        if samples >= self.train.len() {
+            return Ok(());
+        }
+        let quotas = shares(&counts, samples);
+        let (kept, _) = partition(&self.train, &quotas, seed, Purpose::Subset);
+        self.train = kept;
+        Ok(())
+    }
+}
+
+/// Shares `total` out in proportion to `counts`, at least 1 and at most the count each. `total` must lie between the
+/// number and the sum of the counts.
+fn shares(counts: &[usize], total: usize) -> Vec<usize> {
+    let sum: usize = counts.iter().sum();
+    let exact = |count: usize| count as f64 * total as f64 / sum as f64;
+    let mut shares: Vec<usize> = counts
+        .iter()
+        .map(|&n| (exact(n) as usize).clamp(1, n))
+        .collect();
+    // What rounding left over goes, one by one, to the class that is furthest from its exact share.
+    while shares.iter().sum::<usize>() != total {
+        let missing = shares.iter().sum::<usize>() < total;
+        let sign = if missing { 1.0 } else { -1.0 };
+        let movable = |i: &usize| {
+            if missing {
+                shares[*i] < counts[*i]
+            } else {
+                shares[*i] > 1
+            }
+        };
+        let gap = |i: usize| sign * (exact(counts[i]) - shares[i] as f64);
+        let furthest = (0..counts.len())
+            .filter(movable)
+            .max_by(|&a, &b| gap(a).total_cmp(&gap(b)).then(b.cmp(&a)));
+        match furthest {
+            Some(i) if missing => shares[i] += 1,
+            Some(i) => shares[i] -= 1,
+            None => break,
+        }
+    }
+    shares
+}
+
+fn stratify(
+    all: &ImageFolder,
+    options: &SplitOptions,
+) -> Result<(ImageFolder, ImageFolder), DataError> {
+    let fraction = options.valid_fraction;
+    if !(fraction > 0.0 && fraction < 1.0) {
+        return Err(DataError::ValidFraction { value: fraction });
+    }
+    let mut quotas = Vec::with_capacity(all.classes.len());
+    for (class, count) in all.classes.iter().zip(all.class_counts()) {
+        if count < 2 {
+            return Err(DataError::SingleImageClass {
+                class: class.clone(),
+                path: all.root.clone(),
+            });
+        }
+        quotas.push(((count as f64 * fraction).round() as usize).clamp(1, count - 1));
+    }
+    let (valid, train) = partition(all, &quotas, options.seed, Purpose::Split);
+    Ok((train, valid))
+}
+
+/// Draws `quotas[class]` images of each class; returns the drawn and the others, both in their original order.
+fn partition(
+    all: &ImageFolder,
+    quotas: &[usize],
+    seed: u64,
+    purpose: Purpose,
+) -> (ImageFolder, ImageFolder) {
+    let mut by_class = vec![Vec::new(); all.classes.len()];
+    for (i, sample) in all.samples.iter().enumerate() {
+        by_class[sample.class].push(i);
+    }
+    let mut drawn = vec![false; all.samples.len()];
+    for (class, (members, &quota)) in by_class.iter_mut().zip(quotas).enumerate() {
+        members.shuffle(&mut seed::rng(seed, purpose, class as u64, 0));
+        for &i in &members[..quota] {
+            drawn[i] = true;
+        }
+    }
+    let keep = |wanted: bool| -> Vec<Sample> {
+        all.samples
+            .iter()
+            .zip(&drawn)
+            .filter(|(_, d)| **d == wanted)
+            .map(|(s, _)| s.clone())
+            .collect()
+    };
+    let folder = |samples| ImageFolder {
+        root: all.root.clone(),
+        classes: all.classes.clone(),
+        samples,
+    };
+    (folder(keep(true)), folder(keep(false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::fs;
+
+    fn fill(root: &Path, class: &str, images: usize) {
+        fs::create_dir_all(root.join(class)).unwrap();
+        for i in 0..images {
+            fs::write(root.join(class).join(format!("{i}.jpg")), b"").unwrap();
+        }
+    }
+
+    fn open(root: &Path) -> Result<Splits, DataError> {
+        Splits::open(root, &SplitOptions::default())
+    }
+
+    #[test]
+    fn split_folders_under_any_of_their_names() {
+        for (train, valid, test) in [("train", "valid", "test"), ("Training", "VAL", "testing")] {
+            let dir = tempfile::tempdir().unwrap();
+            for split in [train, valid, test] {
+                fill(&dir.path().join(split), "a", 2);
+                fill(&dir.path().join(split), "b", 3);
+            }
+            let splits = open(dir.path()).unwrap();
+            assert_eq!(splits.origin, SplitOrigin::Folders);
+            assert_eq!(
+                [
+                    splits.train.len(),
+                    splits.valid.len(),
+                    splits.test.unwrap().len()
+                ],
+                [5, 5, 5]
+            );
+        }
+    }
+
+    #[test]
+    fn an_archive_unpacked_one_level_too_deep() {
+        let dir = tempfile::tempdir().unwrap();
+        for split in ["dogImages/train", "dogImages/valid"] {
+            fill(&dir.path().join(split), "a", 1);
+            fill(&dir.path().join(split), "b", 1);
+        }
+        assert_eq!(open(dir.path()).unwrap().train.classes, ["a", "b"]);
+    }
+
+    #[test]
+    fn class_folders_only_are_split_by_class_and_seed() {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), "a", 2);
+        fill(dir.path(), "b", 10);
+        fill(dir.path(), "c", 101);
+        let splits = open(dir.path()).unwrap();
+        assert_eq!(splits.train.class_counts(), [1, 8, 81]);
+        assert_eq!(splits.valid.class_counts(), [1, 2, 20]);
+        let train: HashSet<_> = splits.train.samples.iter().map(|s| &s.path).collect();
+        assert!(
+            splits
+                .valid
+                .samples
+                .iter()
+                .all(|s| !train.contains(&s.path))
+        );
+        assert_eq!(open(dir.path()).unwrap().valid, splits.valid);
+        let other = Splits::open(
+            dir.path(),
+            &SplitOptions {
+                seed: 1,
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        assert_ne!(other.valid, splits.valid);
+        assert!(
+            splits.origin.to_string().contains("20 %"),
+            "{}",
+            splits.origin
+        );
+    }
+
+    #[test]
+    fn a_train_folder_without_valid_is_split_and_keeps_its_test_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        for class in ["a", "b"] {
+            fill(&dir.path().join("train"), class, 5);
+        }
+        fill(&dir.path().join("test"), "b", 2);
+        let splits = open(dir.path()).unwrap();
+        assert!(matches!(splits.origin, SplitOrigin::Stratified { .. }));
+        assert_eq!(splits.valid.class_counts(), [1, 1]);
+        let test = splits.test.unwrap();
+        assert_eq!(
+            (test.samples[0].class, test.missing_classes()),
+            (1, vec!["a"])
+        );
+    }
+
+    #[test]
+    fn each_unusable_layout_has_its_own_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fill(&root.join("valid"), "a", 1);
+        assert!(matches!(open(root), Err(DataError::NoTrainFolder { .. })));
+        fill(&root.join("train"), "a", 2);
+        assert!(matches!(open(root), Err(DataError::OneClass { .. })));
+        fill(&root.join("train"), "b", 1);
+        assert!(matches!(open(root), Err(DataError::MissingClass { class, .. }) if class == "b"));
+        fill(&root.join("valid"), "c", 1);
+        assert!(matches!(open(root), Err(DataError::UnknownClass { class, .. }) if class == "c"));
+        fill(&root.join("val"), "a", 1);
+        assert!(matches!(open(root), Err(DataError::AmbiguousSplit { .. })));
+        fs::remove_dir_all(root.join("val")).unwrap();
+        fs::remove_dir_all(root.join("valid")).unwrap();
+        assert!(
+            matches!(open(root), Err(DataError::SingleImageClass { class, .. }) if class == "b")
+        );
+        let options = SplitOptions {
+            valid_fraction: 1.0,
+            seed: 0,
+        };
+        assert!(matches!(
+            Splits::open(root, &options),
+            Err(DataError::ValidFraction { .. })
+        ));
+    }
+
+    #[test]
+    fn max_train_samples_keeps_every_class_and_exactly_that_many() {
+        let dir = tempfile::tempdir().unwrap();
+        for (class, images) in [("a", 2), ("b", 20), ("c", 78)] {
+            fill(&dir.path().join("train"), class, images);
+            fill(&dir.path().join("valid"), class, 1);
+        }
+        let full = open(dir.path()).unwrap();
+        for n in 3..=100 {
+            let mut splits = full.clone();
+            splits.max_train_samples(n, 7).unwrap();
+            assert_eq!(splits.train.len(), n);
+            assert!(splits.train.missing_classes().is_empty());
+        }
+        let mut splits = full.clone();
+        splits.max_train_samples(50, 7).unwrap();
+        assert_eq!(splits.train.class_counts(), [1, 10, 39]);
+        assert!(matches!(
+            splits.max_train_samples(2, 7),
+            Err(DataError::TooFewSamples { .. })
+        ));
+    }
+}
