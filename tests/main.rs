@@ -1,1 +1,6 @@
-//! Integration tests of the real binary.
+//! The one integration binary: every further one would link all of Burn again.
+
+mod model_golden;
+mod model_hostile;
+mod model_onnx;
+mod model_training;

@@ -1,0 +1,59 @@
+//! Writes a file so that a reader sees the old one or the whole new one, never a part.
+//!
+//! Input: a path and what to write. Output: the file, on disk when the call returns.
+
+use std::{fs::File, io, io::Write, path::Path};
+
+use tempfile::Builder;
+
+/// Writes to a temporary name in the folder of `path`, syncs, and renames it to `path`.
+///
+/// # Errors
+/// Those of the file system and of `fill`. `path` is then unchanged and the temporary file is gone.
+pub fn write(
+    path: &Path,
+    fill: impl FnOnce(&mut io::BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = Builder::new();
+    builder.prefix(".tmp-");
+    // A temporary file is private by default; an artifact is read by other users, as any file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder)?;
+    {
+        let mut writer = io::BufWriter::with_capacity(1 << 20, file.as_file());
+        fill(&mut writer)?;
+        writer.flush()?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    // The rename itself is safe only once the folder is on disk. Not every file system can sync one.
+    #[cfg(unix)]
+    let _ = File::open(folder).and_then(|f| f.sync_all());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_litter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        write(&path, |w| w.write_all(b"old")).unwrap();
+        let failed = write(&path, |w| {
+            w.write_all(b"half")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "disk full");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        write(&path, |w| w.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+}

@@ -1,0 +1,30 @@
+//! ResNet18/34/50: built from a seed, a state dict or an ONNX file, and exported to ONNX again.
+//!
+//! Input: a [`ResNetConfig`] with weights from one of those three sources.
+//! Output: a [`ResNet`] that turns `[N, 3, H, W]` images into `[N, num_classes]` logits.
+//!
+//! ```text
+//! seed ---------------> init ----+
+//! weights.safetensors -> state_dict -+-> ResNet -> features -> logits
+//! model.onnx ---------> onnx::load --+      |
+//!                                           +-> state_dict -> weights.safetensors
+//!                                           +-> onnx::export -> model.onnx
+//! ```
+//!
+//! [`layout`] is the one description of the network (names, shapes, strides). Construction, the state
+//! dict, the ONNX check and the ONNX export all read it.
+
+pub mod atomic_file;
+pub mod batch_norm;
+pub mod init;
+pub mod layout;
+pub mod onnx;
+pub mod resnet;
+pub mod state_dict;
+pub mod weights_file;
+
+pub use batch_norm::{BatchNorm2d, Mode};
+pub use layout::{Architecture, ResNetConfig};
+pub use resnet::ResNet;
+pub use state_dict::{StateDict, StateDictError, load_state_dict, state_dict};
+pub use weights_file::{WeightsFileError, read_safetensors, write_safetensors};

@@ -1,0 +1,33 @@
+//! ONNX files: the weights of a ResNet in, the fine-tuned network out.
+//!
+//! Input of [`load`]: any classification ResNet18/34/50 in ONNX. Output: an [`Imported`] network.
+//! [`export`] goes the other way.
+//!
+//! ```text
+//! file -> wire (size limits) -> ModelProto -> graph (who makes which value)
+//!      -> trace (stem, blocks, classifier, by data flow) -> verify (against the layout) -> decode -> ResNet
+//! ```
+//!
+//! A file is untrusted: every size is checked before it is used, no step recurses, and the work is
+//! bounded by the size of the file.
+//!
+//! # Folded batch norms
+//!
+//! Many exports have the batch norms folded into the convolutions. Such a network is loaded with
+//! batch norms that only add the bias, which is exact in evaluation. Statistics of a batch would
+//! change what it computes, so it comes with
+//! [frozen batch norms](super::ResNet::freeze_batch_norm): training then moves the weights and the
+//! batch norms' scale and shift, never the statistics.
+
+mod decode;
+mod error;
+mod export;
+mod graph;
+mod import;
+mod trace;
+mod verify;
+mod wire;
+
+pub use error::{OnnxError, OnnxErrorKind};
+pub use export::{ExportError, ExportOptions, export};
+pub use import::{BatchNormOrigin, Imported, load};

@@ -1,0 +1,141 @@
+//! The weights of a network as named tensors, in torchvision's names and layouts.
+//!
+//! Input and output: a [`ResNet`] and a [`StateDict`]. The round trip is exact.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::{
+    layout::{ConfigError, ResNetConfig},
+    resnet::{Block, ConvNorm, ResNet},
+};
+
+/// Names and float32 values, in traversal order.
+pub type StateDict = Vec<(String, TensorData)>;
+
+/// Weights that don't fit the network.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDictError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(
+        "the weights have no tensor `{name}`, which a {architecture} needs; are they of another network?"
+    )]
+    Missing { name: String, architecture: String },
+    #[error(
+        "the weights have a tensor `{name}`, which a {architecture} doesn't have; are they of another network?"
+    )]
+    Unexpected { name: String, architecture: String },
+    #[error("tensor `{name}` has the shape {found:?}, but the network needs {expected:?}")]
+    Shape {
+        name: String,
+        expected: Vec<usize>,
+        found: Vec<usize>,
+    },
+    #[error("tensor `{name}` holds {found}, but weights must be floating point numbers")]
+    Type { name: String, found: String },
+    #[error("{}: {source}", path.display())]
+    File {
+        path: PathBuf,
+        source: Box<StateDictError>,
+    },
+}
+
+/// All weights and running statistics, float32, copied to the host.
+pub fn state_dict(model: &ResNet) -> StateDict {
+    let blocks = model.stages.iter().flatten();
+    let convs = std::iter::once(&model.stem).chain(blocks.flat_map(block_convs));
+    let mut values: Vec<TensorData> = convs.flat_map(conv_norm_values).collect();
+    values.push(host(model.fc.weight.val().transpose()));
+    values.extend(model.fc.bias.iter().map(|bias| host(bias.val())));
+    let names = model.config().tensors().into_iter().map(|spec| spec.name);
+    names.zip(values).collect()
+}
+
+fn block_convs(block: &Block) -> impl Iterator<Item = &ConvNorm> {
+    block.convs.iter().chain(&block.downsample)
+}
+
+fn conv_norm_values(conv: &ConvNorm) -> [TensorData; 5] {
+    [
+        host(conv.weight.val()),
+        host(conv.norm.gamma.val()),
+        host(conv.norm.beta.val()),
+        host(conv.norm.running_mean.value()),
+        host(conv.norm.running_var.value()),
+    ]
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> TensorData {
+    tensor.into_data().convert::<f32>()
+}
+
+/// Gives the weights of `state` to `model`; what is frozen stays frozen.
+///
+/// # Errors
+/// The first tensor that is missing, unexpected, of another shape or not floating point.
+pub fn load_state_dict(
+    model: ResNet,
+    state: impl IntoIterator<Item = (String, TensorData)>,
+) -> Result<ResNet, StateDictError> {
+    let loaded = ResNet::from_state_dict(model.config(), state, &model.device())?;
+    Ok(
+        match (model.has_frozen_backbone(), model.has_frozen_batch_norm()) {
+            (true, _) => loaded.freeze_backbone(),
+            (false, true) => loaded.freeze_batch_norm(),
+            (false, false) => loaded,
+        },
+    )
+}
+
+impl ResNet {
+    /// A network with the weights of `state`, which may also hold PyTorch's `num_batches_tracked`.
+    ///
+    /// # Errors
+    /// As [`load_state_dict`], and a field of `config` that is out of range.
+    pub fn from_state_dict(
+        config: &ResNetConfig,
+        state: impl IntoIterator<Item = (String, TensorData)>,
+        device: &Device,
+    ) -> Result<Self, StateDictError> {
+        config.validate()?;
+        let architecture = config.architecture.to_string();
+        let mut state: HashMap<_, _> = state.into_iter().collect();
+        let model = Self::build(config, device, |spec| {
+            let name = spec.name.clone();
+            let data = state.remove(&name).ok_or_else(|| StateDictError::Missing {
+                name: name.clone(),
+                architecture: architecture.clone(),
+            })?;
+            if data.shape().as_slice() != spec.shape {
+                return Err(StateDictError::Shape {
+                    name,
+                    expected: spec.shape.clone(),
+                    found: data.shape().to_vec(),
+                });
+            }
+            floats(name, data)
+        })?;
+        let is_counter = |name: &str| name.ends_with(".num_batches_tracked");
+        match state.into_keys().filter(|n| !is_counter(n)).min() {
+            Some(name) => Err(StateDictError::Unexpected { name, architecture }),
+            None => Ok(model),
+        }
+    }
+}
+
+fn floats(name: String, data: TensorData) -> Result<Vec<f32>, StateDictError> {
+    let found = data.dtype();
+    let wrong_type = |name| StateDictError::Type {
+        name,
+        found: format!("{found:?}"),
+    };
+    if !found.is_float() {
+        return Err(wrong_type(name));
+    }
+    let values = data
+        .try_cast(DType::F32)
+        .and_then(|d| d.try_into_vec::<f32>());
+    values.map_err(|_| wrong_type(name))
+}

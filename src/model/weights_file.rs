@@ -1,0 +1,139 @@
+//! Weights on disk, in the safetensors format.
+//!
+//! Input and output: a file, a [`StateDict`] and a map of texts that travels in the file's header.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::{DType, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Map, Value, json};
+
+use super::{atomic_file, state_dict::StateDict};
+
+/// A weights file that can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsFileError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: not a whole safetensors file ({reason}); copy or train it again", path.display())]
+    Malformed { path: PathBuf, reason: String },
+    #[error("{}: tensor `{name}` is of type {found}, but only float types can be read", path.display())]
+    Type {
+        path: PathBuf,
+        name: String,
+        found: String,
+    },
+    #[error("{}: tensor `{name}` is of type {found}, but weights are written as F32", path.display())]
+    NotFloat32 {
+        path: PathBuf,
+        name: String,
+        found: String,
+    },
+}
+
+/// Writes float32 tensors under a temporary name, syncs, and renames the file to `path`.
+///
+/// The same input gives the same bytes: the header is put together here because the safetensors
+/// crate writes the metadata in the random order of a hash map.
+///
+/// # Errors
+/// Those of the file system, and a tensor that isn't float32.
+pub fn write_safetensors(
+    path: &Path,
+    state: &[(String, TensorData)],
+    metadata: &HashMap<String, String>,
+) -> Result<(), WeightsFileError> {
+    let mut header = Map::new();
+    header.insert(
+        "__metadata__".to_owned(),
+        json!(BTreeMap::from_iter(metadata)),
+    );
+    let mut offset = 0;
+    for (name, data) in state {
+        if data.dtype() != DType::F32 {
+            return Err(WeightsFileError::NotFloat32 {
+                path: path.to_owned(),
+                name: name.clone(),
+                found: format!("{:?}", data.dtype()),
+            });
+        }
+        let end = offset + data.as_bytes().len();
+        let shape = data.shape().to_vec();
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]});
+        header.insert(name.clone(), entry);
+        offset = end;
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    // The format wants tensors aligned to eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    atomic_file::write(path, |writer| {
+        writer.write_all(&(header.len() as u64).to_le_bytes())?;
+        writer.write_all(&header)?;
+        for (_, data) in state {
+            writer.write_all(data.as_bytes())?;
+        }
+        Ok(())
+    })
+    .map_err(|source| WeightsFileError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads a file of float tensors: its tensors, ordered by their place in the file, and its metadata.
+///
+/// # Errors
+/// Those of the file system, a file that is cut off or inconsistent, and integer tensors.
+pub fn read_safetensors(
+    path: &Path,
+) -> Result<(StateDict, HashMap<String, String>), WeightsFileError> {
+    let io = |source| WeightsFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let malformed = |reason: String| WeightsFileError::Malformed {
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = std::fs::read(path).map_err(io)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+    let state = header
+        .offset_keys()
+        .into_iter()
+        .map(|name| {
+            let view = tensors
+                .tensor(&name)
+                .map_err(|e| malformed(e.to_string()))?;
+            match tensor_data(&view) {
+                Ok(Some(data)) => Ok((name, data)),
+                Ok(None) => Err(WeightsFileError::Type {
+                    path: path.to_owned(),
+                    name,
+                    found: format!("{:?}", view.dtype()),
+                }),
+                Err(reason) => Err(malformed(format!("tensor `{name}`: {reason}"))),
+            }
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((state, header.metadata().clone().unwrap_or_default()))
+}
+
+fn tensor_data(view: &TensorView) -> Result<Option<TensorData>, String> {
+    let dtype = match view.dtype() {
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        // PyTorch's counter of batches, the one integer in its files; never used.
+        Dtype::I64 if view.shape().is_empty() => DType::I64,
+        _ => return Ok(None),
+    };
+    TensorData::try_from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype)
+        .map(Some)
+        .map_err(|e| format!("{e:?}"))
+}
