@@ -1,1 +1,3 @@
 //! Image-classification training and serving for Amazon SageMaker, in pure Rust on Burn.
+
+pub mod sinks;
