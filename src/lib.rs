@@ -1,3 +1,4 @@
 //! Image-classification training and serving for Amazon SageMaker, in pure Rust on Burn.
 
 pub mod sinks;
+pub mod zoo;
