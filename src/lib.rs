@@ -1,4 +1,34 @@
 //! Image-classification training and serving for Amazon SageMaker, in pure Rust on Burn.
+//!
+//! ```text
+//! argv, hyperparameters.json, environment -> config -> TrainConfig
+//! folder of photos -> data (Splits, Loader) -> feed (images or features on the device)
+//! ONNX file (zoo or path) -> model (ResNet, new head)
+//!                     train (fit) -> Event -> sinks (metric lines, progress, csv, TensorBoard)
+//!                       |    '-> weights/last, weights/best
+//!                       '-> artifact (manifest, safetensors, ONNX) -> eval, predict, export
+//!                       '-> report (one HTML page)
+//! ```
+//!
+//! The binary is thin: [`cli`] says what can be typed, [`commands`] what it does.
 
+pub mod artifact;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod data;
+pub mod demo;
+pub mod device;
+pub mod eval;
+pub mod feed;
+pub mod files;
+pub mod logging;
+pub mod memory;
 pub mod model;
+pub mod run_folder;
+pub mod sinks;
+pub mod train;
+pub mod zoo;
+
+/// The Burn release that this program is built on, for manifests and reports.
+pub const BURN_VERSION: &str = "0.22.1";

@@ -4,3 +4,4 @@ mod model_golden;
 mod model_hostile;
 mod model_onnx;
 mod model_training;
+mod sinks;

@@ -1,0 +1,171 @@
+//! The model directory: what training leaves and every later step starts from.
+//!
+//! ```text
+//! model/
+//!   manifest.json       classes, preprocessing, network, metrics, settings, sha256 of the other files
+//!   model.safetensors   weights under torchvision's names
+//!   model.onnx          the same network for other runtimes: input `input` [batch,3,H,W], output `logits`
+//! ```
+//!
+//! Input: a trained network and what is known about it. Output: the directory, and back again as an [`Artifact`].
+//! Preprocessing is data that travels with the weights, so training and prediction cannot drift apart.
+
+mod manifest;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use sha2::{Digest, Sha256};
+
+pub use manifest::{FileEntry, Manifest};
+
+use crate::model::onnx::{ExportError, ExportOptions, export};
+use crate::model::{ResNet, StateDictError, WeightsFileError, read_safetensors, state_dict, write_safetensors};
+
+/// Name of the description of a model directory.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of its weights.
+pub const WEIGHTS: &str = "model.safetensors";
+/// Name of its ONNX file.
+pub const ONNX: &str = "model.onnx";
+
+/// A model directory that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path}: no model here; expected a directory with {MANIFEST}, such as runs/train-1/model")]
+    NotAModel { path: PathBuf },
+    #[error("{path}: not a readable manifest ({message}); copy the model directory again or train again")]
+    Manifest { path: PathBuf, message: String },
+    #[error("{path}: the file is damaged (sha256 {found}, the manifest says {expected}); copy the model directory again")]
+    Damaged { path: PathBuf, expected: String, found: String },
+    #[error("{path}: the file that {MANIFEST} lists is missing; copy the model directory again")]
+    Missing { path: PathBuf },
+    #[error(transparent)]
+    WeightsFile(#[from] WeightsFileError),
+    #[error("{path}: {source}")]
+    Weights { path: PathBuf, source: StateDictError },
+    #[error(transparent)]
+    Onnx(#[from] ExportError),
+}
+
+/// A model that was read back.
+#[derive(Debug)]
+pub struct Artifact {
+    pub manifest: Manifest,
+    /// On the device that was asked for, without gradients.
+    pub model: ResNet,
+    pub path: PathBuf,
+}
+
+/// Writes a model directory. The manifest comes last: a directory without one is not a model, so a crash half-way can
+/// never leave something that looks whole. `manifest.files` is filled in here.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn save(folder: &Path, model: &ResNet, mut manifest: Manifest) -> Result<Manifest, ArtifactError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| ArtifactError::Io { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(at(folder))?;
+    let manifest_path = folder.join(MANIFEST);
+    match std::fs::remove_file(&manifest_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&manifest_path)(error)),
+        _ => {}
+    }
+    let metadata = HashMap::from([("classes".to_string(), manifest.classes_json())]);
+    write_safetensors(&folder.join(WEIGHTS), &state_dict(model), &metadata)?;
+    write_onnx(&folder.join(ONNX), model, &manifest, false)?;
+    manifest.files = BTreeMap::new();
+    for name in [WEIGHTS, ONNX] {
+        let path = folder.join(name);
+        let bytes = std::fs::metadata(&path).map_err(at(&path))?.len();
+        let sha256 = sha256_of(&path).map_err(at(&path))?;
+        manifest.files.insert(name.to_string(), FileEntry { bytes, sha256 });
+    }
+    let text = serde_json::to_string_pretty(&manifest)
+        .map_err(|e| ArtifactError::Manifest { path: manifest_path.clone(), message: e.to_string() })?;
+    crate::files::write_atomically(&manifest_path, text.as_bytes()).map_err(at(&manifest_path))?;
+    Ok(manifest)
+}
+
+/// Writes the network as ONNX, with class names and preprocessing in its metadata.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_onnx(path: &Path, model: &ResNet, manifest: &Manifest, fold_batch_norm: bool) -> Result<(), ArtifactError> {
+    let options = ExportOptions {
+        image_size: Some(manifest.preprocess.crop as usize),
+        metadata: vec![
+            ("classes".into(), manifest.classes_json()),
+            ("preprocess".into(), manifest.preprocess_json()),
+        ],
+        fold_batch_norm,
+        ..Default::default()
+    };
+    Ok(export(model, path, &options)?)
+}
+
+impl Artifact {
+    /// Reads a model directory, or the `model/` inside a run folder, and checks every file against the manifest.
+    ///
+    /// # Errors
+    /// Anything missing, damaged or not a model directory, named with its path.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, ArtifactError> {
+        let folder = locate(path)?;
+        let manifest = Manifest::read(&folder.join(MANIFEST))?;
+        for (name, entry) in &manifest.files {
+            let file = folder.join(name);
+            check_file(&file, entry)?;
+        }
+        let weights = folder.join(WEIGHTS);
+        if !manifest.files.contains_key(WEIGHTS) {
+            let message = format!("it lists no {WEIGHTS}");
+            return Err(ArtifactError::Manifest { path: folder.join(MANIFEST), message });
+        }
+        let (tensors, _) = read_safetensors(&weights)?;
+        let model = ResNet::from_state_dict(&manifest.network, tensors, device)
+            .map_err(|source| ArtifactError::Weights { path: weights, source })?;
+        Ok(Artifact { manifest, model, path: folder })
+    }
+}
+
+/// The model directory that `path` means: itself or its `model/`.
+fn locate(path: &Path) -> Result<PathBuf, ArtifactError> {
+    let candidates = [path.to_owned(), path.join("model")];
+    let found = candidates.into_iter().find(|folder| folder.join(MANIFEST).is_file());
+    found.ok_or_else(|| ArtifactError::NotAModel { path: path.to_owned() })
+}
+
+fn check_file(path: &Path, entry: &FileEntry) -> Result<(), ArtifactError> {
+    let found = sha256_of(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ArtifactError::Missing { path: path.to_owned() },
+        _ => ArtifactError::Io { path: path.to_owned(), source },
+    })?;
+    match found == entry.sha256 {
+        true => Ok(()),
+        false => {
+            Err(ArtifactError::Damaged { path: path.to_owned(), expected: entry.sha256.clone(), found })
+        }
+    }
+}
+
+/// sha256 of a file, in lower-case hexadecimal.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    io::copy(&mut file, &mut hasher)?;
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

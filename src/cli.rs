@@ -1,0 +1,350 @@
+//! Command line: clap types only.
+//!
+//! Input: `argv`. Output: [`Cli`], what was typed. What it *means* (defaults, precedence, checks across flags) is
+//! [`crate::config`]'s business, which is why every hyperparameter here is an `Option`: a clap default would hide
+//! whether the user said something, and `hyperparameters.json` could no longer take precedence over a default.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config::values::{self, Toggle};
+use crate::config::{ClassWeights, LrSchedulerKind, OptimizerKind, Precision};
+use crate::data::Augmentation;
+use crate::device::DeviceRequest;
+use crate::model::Architecture;
+
+const EXAMPLES: &str = "\
+Examples:
+  sagemaker-burn --demo                                  draw a small picture set and train on it
+  sagemaker-burn --local-data ./dogImages                fine-tune an ImageNet ResNet18 on your photos
+  sagemaker-burn --local-data ./dogImages --freeze false --augmentation crop --epochs 10
+  sagemaker-burn predict --model runs/train-1/model photo.jpg
+  sagemaker-burn eval runs/train-1/model --data ./dogImages";
+
+/// Fine-tune, evaluate and serve image classifiers; one binary for a laptop and for Amazon SageMaker.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sagemaker-burn",
+    version,
+    about,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
+    infer_long_args = false
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// No subcommand means `train`.
+    #[command(flatten)]
+    pub train: TrainArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fine-tune a classifier on a folder of photos (the default command)
+    Train(Box<TrainArgs>),
+    /// Measure a trained model on a folder of labelled photos
+    Eval(EvalArgs),
+    /// Classify photos with a trained model
+    Predict(PredictArgs),
+    /// Look a data set over before training: counts, sizes, broken files, duplicates, leaks
+    Inspect(InspectArgs),
+    /// Write a trained model in another format
+    Export(ExportArgs),
+    /// List, fetch and verify pretrained weights
+    #[command(subcommand)]
+    Zoo(ZooCommand),
+    /// Say what this machine offers: devices, kernels, memory, caches
+    Doctor(DoctorArgs),
+    /// Print a shell completion script
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: Shell,
+    },
+}
+
+/// Where data comes from and results go: command line only, never a hyperparameter.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TrainArgs {
+    /// Folder of photos: train/, valid/ and optionally test/ with a folder per class, or just class folders
+    #[arg(long, value_name = "DIR", conflicts_with = "demo")]
+    pub local_data: Option<PathBuf>,
+
+    /// Draw a small picture set and train on it: no files and no network needed
+    #[arg(long)]
+    pub demo: bool,
+
+    /// Folder for everything the run leaves behind (default: runs/train-N, the next free N)
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// Continue an interrupted run from its last checkpoint (default: the newest run under runs/)
+    #[arg(long, value_name = "RUN_DIR", num_args = 0..=1, default_missing_value = "")]
+    pub resume: Option<PathBuf>,
+
+    /// JSON file of hyperparameters, as SageMaker writes it; flags take precedence
+    #[arg(long, value_name = "FILE")]
+    pub hyperparameters: Option<PathBuf>,
+
+    /// Print the resolved configuration and where each value came from, then stop
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub flags: TrainFlags,
+}
+
+/// The hyperparameters: each a flag here and, under the same name, a key of `hyperparameters.json` or an environment
+/// variable `SM_HP_<NAME>`. `-` and `_` are equal.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Hyperparameters")]
+pub struct TrainFlags {
+    /// Passes over the training set (default: 20 with --freeze true, else 10)
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    pub epochs: Option<usize>,
+
+    /// Images per optimizer step (default: 32)
+    #[arg(long, visible_alias = "mini-batch-size", value_name = "N", value_parser = values::count)]
+    pub batch_size: Option<usize>,
+
+    /// Peak learning rate (default: adam/adamw 0.001 with --freeze true, else 0.0001; sgd 0.01; rmsprop 0.0001)
+    #[arg(long, visible_alias = "lr", value_name = "RATE", value_parser = values::positive)]
+    pub learning_rate: Option<f64>,
+
+    /// Optimizer (default: adamw)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub optimizer: Option<OptimizerKind>,
+
+    /// Momentum of sgd and rmsprop (default: 0.9)
+    #[arg(long, value_name = "FACTOR", value_parser = values::fraction_below_one)]
+    pub momentum: Option<f64>,
+
+    /// Weight decay; decoupled with adamw, an L2 penalty otherwise (default: 0.0001)
+    #[arg(long, value_name = "FACTOR", value_parser = values::non_negative)]
+    pub weight_decay: Option<f64>,
+
+    /// Learning rate over time (default: cosine)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub lr_scheduler: Option<LrSchedulerKind>,
+
+    /// Epochs of linear warm-up from zero, fractions allowed (default: 0 with --freeze true, else 0.5)
+    #[arg(long, value_name = "EPOCHS", value_parser = values::non_negative)]
+    pub warmup_epochs: Option<f64>,
+
+    /// With --lr-scheduler step: epochs between two reductions (default: a third of --epochs)
+    #[arg(long, value_name = "EPOCHS", value_parser = values::count)]
+    pub lr_scheduler_step: Option<usize>,
+
+    /// With --lr-scheduler step: what the rate is multiplied by (default: 0.1)
+    #[arg(long, value_name = "FACTOR", value_parser = values::positive)]
+    pub lr_scheduler_factor: Option<f64>,
+
+    /// Train only the new last layer on the pretrained features (default: true, false with --weights none)
+    #[arg(long, visible_alias = "train-only-top-layer", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = false, value_parser = values::toggle)]
+    pub freeze: Option<Toggle>,
+
+    /// Probability mass spread over the other classes, 0 to below 1 (default: 0)
+    #[arg(long, value_name = "EPSILON", value_parser = values::fraction_below_one)]
+    pub label_smoothing: Option<f64>,
+
+    /// Weigh the loss of each class by the inverse of its frequency (default: none)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub class_weights: Option<ClassWeights>,
+
+    /// What is done to training images; none lets a frozen run compute features once (default: none with --freeze true, else crop)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub augmentation: Option<Augmentation>,
+
+    /// Mixup: alpha of the Beta distribution, 0 for off (default: 0)
+    #[arg(long, value_name = "ALPHA", value_parser = values::non_negative)]
+    pub mixup: Option<f64>,
+
+    /// Keep an exponential moving average of the weights, evaluate and export it; 0 for off (default: 0)
+    #[arg(long, value_name = "DECAY", value_parser = values::fraction_below_one)]
+    pub ema_decay: Option<f64>,
+
+    /// Clip the global norm of the gradients to this, 0 for off (default: 0)
+    #[arg(long, value_name = "NORM", value_parser = values::non_negative)]
+    pub grad_clip: Option<f64>,
+
+    /// Batches whose gradients are averaged before each optimizer step (default: 1)
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    pub grad_accumulation: Option<usize>,
+
+    /// Stop after this many epochs without a better validation accuracy, 0 for never (default: 0)
+    #[arg(long, value_name = "EPOCHS")]
+    pub early_stopping_patience: Option<usize>,
+
+    /// Never stop early before this epoch (default: 1)
+    #[arg(long, value_name = "EPOCHS")]
+    pub early_stopping_min_epochs: Option<usize>,
+
+    /// Side in pixels of the square that the network sees, 32 to 1024 (default: 224)
+    #[arg(long, value_name = "PIXELS", value_parser = values::image_size)]
+    pub image_size: Option<u32>,
+
+    /// Network; must match --weights (default: what the weights hold, resnet18 with --weights none)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub model: Option<Architecture>,
+
+    /// Pretrained weights: an ONNX file, a name of `zoo list`, or none (default: the zoo's file for --model)
+    #[arg(long, value_name = "FILE|NAME|none")]
+    pub weights: Option<String>,
+
+    /// Also report accuracy among the K most probable classes (default: 5)
+    #[arg(long, value_name = "K", value_parser = values::count)]
+    pub top_k: Option<usize>,
+
+    /// Train on at most this many images, a fair share of each class, 0 for all (default: 0)
+    #[arg(long, value_name = "N")]
+    pub max_train_samples: Option<usize>,
+
+    /// Seed of everything random: same seed, same data, same machine type, same weights (default: 42)
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Threads that decode and augment images (default: the number of cores)
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    pub workers: Option<usize>,
+
+    /// Number format of the computation; bfloat16 needs a CUDA device (default: float32)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub precision: Option<Precision>,
+
+    /// Print the best epoch's metrics again as the last line, which SageMaker tuning takes as the score (default: true)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::toggle)]
+    pub report_best: Option<Toggle>,
+
+    /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceRequest>,
+
+    /// Memory for decoded images in megabytes, so that later epochs need not decode (default: a quarter of free memory)
+    #[arg(long, value_name = "MB")]
+    pub cache_mb: Option<usize>,
+
+    /// Stop at the first broken image instead of skipping it (default: false)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::toggle)]
+    pub strict: Option<Toggle>,
+}
+
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// Model directory, or a run folder that holds one
+    pub model: PathBuf,
+    /// Folder of labelled photos: class folders, or split folders of which test (else valid) is taken
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Which split of --data to take (default: test, else valid, else all)
+    #[arg(long, value_name = "NAME")]
+    pub split: Option<String>,
+    /// Write metrics, per-class table and confusion matrix here (default: print only)
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Images per forward pass (default: 32)
+    #[arg(long, default_value_t = 32, value_parser = values::count, hide_default_value = true)]
+    pub batch_size: usize,
+    /// Threads that decode images (default: the number of cores)
+    #[arg(long, value_parser = values::count)]
+    pub workers: Option<usize>,
+    /// Also report accuracy among the K most probable classes (default: 5)
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = values::count, hide_default_value = true)]
+    pub top_k: usize,
+    /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
+    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
+    pub device: DeviceRequest,
+    /// Stop at the first broken image instead of skipping it
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// Photos, or folders of photos
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    /// Model directory, or a run folder that holds one (default: the newest run under runs/)
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// How many classes to show per photo (default: 5)
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = values::count, hide_default_value = true)]
+    pub top_k: usize,
+    /// Print JSON lines, one object per photo
+    #[arg(long)]
+    pub json: bool,
+    /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
+    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
+    pub device: DeviceRequest,
+}
+
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// Folder of photos, as for --local-data
+    pub dir: PathBuf,
+    /// Write the findings as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Threads (default: the number of cores)
+    #[arg(long, value_parser = values::count)]
+    pub workers: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// ONNX, opset 17, input `input` [batch,3,H,W], output `logits`
+    Onnx,
+    /// safetensors with torchvision's tensor names
+    Safetensors,
+}
+
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Model directory, or a run folder that holds one
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Format (default: by the ending of --output, .onnx or .safetensors)
+    #[arg(long, value_enum)]
+    pub format: Option<ExportFormat>,
+    /// Fold BatchNorm into the convolutions: smaller and faster to run, not meant for further training (ONNX only)
+    #[arg(long)]
+    pub fold_batch_norm: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ZooCommand {
+    /// Show the pretrained weights that can be fetched by name
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download weights into the cache, verified by size and sha256
+    Fetch {
+        /// Name as in `zoo list` (default: the one that training takes)
+        name: Option<String>,
+    },
+    /// Check the cached weights against the manifest
+    Verify {
+        /// Name as in `zoo list` (default: everything cached)
+        name: Option<String>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}

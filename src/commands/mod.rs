@@ -1,0 +1,55 @@
+//! The commands, one file each.
+//!
+//! Input: what was typed. Output: the exit code, and on stdout what the command was asked for. Each file is thin: it
+//! turns flags into calls of the rooms that do the work, and results into text or JSON.
+
+mod doctor;
+mod eval;
+mod export;
+mod inspect;
+mod predict;
+mod train;
+mod zoo;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+
+/// Any error, ready to be shown: its text names the file, key or flag and the way out.
+pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs what was typed.
+///
+/// # Errors
+/// Whatever the command meets.
+pub fn run(cli: Cli) -> Result<ExitCode, CommandError> {
+    let done = |()| ExitCode::SUCCESS;
+    match cli.command {
+        None => train::run(&cli.train),
+        Some(Command::Train(args)) => train::run(&args),
+        Some(Command::Eval(args)) => eval::run(&args).map(done),
+        Some(Command::Predict(args)) => predict::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args).map(done),
+        Some(Command::Export(args)) => export::run(&args).map(done),
+        Some(Command::Zoo(command)) => zoo::run(&command).map(done),
+        Some(Command::Doctor(args)) => doctor::run(&args).map(done),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "sagemaker-burn", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Threads to use where nothing was said.
+fn workers_or_cores(workers: Option<usize>) -> usize {
+    workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Writes pretty JSON.
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), CommandError> {
+    let text = serde_json::to_string_pretty(value)?;
+    crate::files::write_atomically(path, text.as_bytes()).map_err(|e| format!("{}: {e}", path.display()).into())
+}

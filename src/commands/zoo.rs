@@ -1,0 +1,50 @@
+//! `zoo list|fetch|verify`: pretrained weights by name.
+
+use serde_json::json;
+
+use super::CommandError;
+use crate::cli::ZooCommand;
+use crate::logging::terminal;
+use crate::zoo::{Cache, Zoo, progress_bar};
+
+pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
+    let zoo = Zoo::builtin();
+    let cache = Cache::from_env()?;
+    match command {
+        ZooCommand::List { json: true } => println!("{}", serde_json::to_string_pretty(&json!(zoo.list()))?),
+        ZooCommand::List { json: false } => {
+            println!("{:18} {:10} {:>7} {:>7}  {:9} licence", "name", "network", "top-1", "MB", "state");
+            for entry in zoo.list() {
+                let state = if cache.path(entry).is_file() { "cached" } else { "not here" };
+                let megabytes = entry.bytes as f64 / 1e6;
+                println!(
+                    "{:18} {:10} {:>5.2} % {megabytes:>7.1}  {state:9} {}",
+                    entry.name, entry.architecture, entry.top1_percent, entry.licence
+                );
+            }
+            println!("\nsagemaker-burn zoo fetch NAME downloads into {}", cache.folder().display());
+        }
+        ZooCommand::Fetch { name } => {
+            let entry = zoo.find(name.as_deref().unwrap_or(DEFAULT))?;
+            let path = cache.fetch(entry, progress_bar(&terminal(), entry))?;
+            println!("{}", path.display());
+        }
+        ZooCommand::Verify { name: Some(name) } => {
+            let path = cache.verify(zoo.find(name)?)?;
+            println!("{}: ok", path.display());
+        }
+        ZooCommand::Verify { name: None } => {
+            let cached: Vec<_> = zoo.list().iter().filter(|entry| cache.path(entry).is_file()).collect();
+            if cached.is_empty() {
+                println!("nothing cached in {}", cache.folder().display());
+            }
+            for entry in cached {
+                println!("{}: ok", cache.verify(entry)?.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What training takes when nothing is said.
+const DEFAULT: &str = "resnet18-v1-7";

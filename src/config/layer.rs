@@ -1,0 +1,142 @@
+//! One layer of configuration: what one source said, parsed by the same rules as the command line.
+//!
+//! Input: names and texts from `hyperparameters.json`, the environment or a resumed run. Output: [`Layer`]. Parsing
+//! goes through clap's own definition of the flags, so a hyperparameter and its flag can never differ in name, alias,
+//! accepted values or message.
+
+use std::fmt;
+
+use clap::{Args, Command, FromArgMatches};
+
+use super::ConfigError;
+use crate::cli::TrainFlags;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    CommandLine,
+    Resumed(String),
+    HyperparametersFile(String),
+    Environment,
+    Default,
+    /// A default that depends on something else; the text says on what.
+    Derived(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::CommandLine => f.write_str("command line"),
+            Source::Resumed(run) => write!(f, "resumed run {run}"),
+            Source::HyperparametersFile(path) => f.write_str(path),
+            Source::Environment => f.write_str("environment"),
+            Source::Default => f.write_str("default"),
+            Source::Derived(why) => write!(f, "default ({why})"),
+        }
+    }
+}
+
+/// What one source said.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    pub source: Source,
+    pub flags: TrainFlags,
+}
+
+impl Layer {
+    /// Parses named texts. Unknown names are warned about and skipped, as a training job carries keys that are meant
+    /// for others; a known name with a bad value is an error that names both.
+    pub fn from_pairs(
+        source: Source,
+        pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let command = flags_command();
+        let mut argv = vec!["hyperparameters".to_string()];
+        for (name, value) in pairs {
+            let flag = name.trim().replace('_', "-");
+            match long_names(&command).find(|known| *known == flag) {
+                Some(known) => argv.push(format!("--{known}={}", value.trim())),
+                None => tracing::warn!("{source}: unknown hyperparameter '{name}' is ignored{}", did_you_mean(&command, &flag)),
+            }
+        }
+        let matches = command.try_get_matches_from(argv).map_err(|error| ConfigError::Value {
+            source_name: source.to_string(),
+            message: plain_message(&error),
+        })?;
+        let flags = TrainFlags::from_arg_matches(&matches).map_err(|error| ConfigError::Value {
+            source_name: source.to_string(),
+            message: plain_message(&error),
+        })?;
+        Ok(Layer { source, flags })
+    }
+}
+
+fn flags_command() -> Command {
+    // A key may be given twice under two spellings; the later one counts, as with every JSON reader.
+    TrainFlags::augment_args(Command::new("hyperparameters").no_binary_name(false).args_override_self(true))
+}
+
+fn long_names(command: &Command) -> impl Iterator<Item = &str> {
+    command.get_arguments().flat_map(|arg| arg.get_long_and_visible_aliases().unwrap_or_default())
+}
+
+/// `: did you mean 'batch-size'?` where a known name is near, else nothing.
+fn did_you_mean(command: &Command, flag: &str) -> String {
+    long_names(command)
+        .map(|known| (strsim::jaro_winkler(known, flag), known))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| format!(": did you mean '{known}'?"))
+        .unwrap_or_default()
+}
+
+/// clap's message without its `error:` prefix and usage lines, which speak of flags the reader never typed.
+fn plain_message(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    text.split("\n\nUsage:").next().unwrap_or(text).split("\n\nFor more").next().unwrap_or(text).trim().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::values::Toggle;
+
+    fn layer(pairs: &[(&str, &str)]) -> Result<Layer, ConfigError> {
+        let pairs = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string()));
+        Layer::from_pairs(Source::HyperparametersFile("hyperparameters.json".into()), pairs)
+    }
+
+    #[test]
+    fn dashes_underscores_and_aliases_are_equal() {
+        for name in ["batch-size", "batch_size", "mini-batch-size", "mini_batch_size"] {
+            assert_eq!(layer(&[(name, "8")]).unwrap().flags.batch_size, Some(8), "{name}");
+        }
+        assert_eq!(layer(&[("train_only_top_layer", "True")]).unwrap().flags.freeze, Some(Toggle(true)));
+        assert_eq!(layer(&[("lr", "1e-4")]).unwrap().flags.learning_rate, Some(1e-4));
+    }
+
+    #[test]
+    fn a_bad_value_names_the_key_the_value_and_the_choices() {
+        let error = layer(&[("optimizer", "adammw")]).unwrap_err().to_string();
+        for part in ["hyperparameters.json", "--optimizer", "adammw", "adamw"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        let error = layer(&[("batch-size", "many")]).unwrap_err().to_string();
+        assert!(error.contains("--batch-size") && error.contains("many") && error.contains("whole number"), "{error}");
+        assert!(!error.contains("Usage"), "{error}");
+    }
+
+    #[test]
+    fn unknown_names_are_skipped_and_near_ones_suggested() {
+        assert_eq!(layer(&[("bach-size", "8")]).unwrap().flags.batch_size, None);
+        assert_eq!(did_you_mean(&flags_command(), "bach-size"), ": did you mean 'batch-size'?");
+        assert_eq!(did_you_mean(&flags_command(), "zzz"), "");
+    }
+
+    #[test]
+    fn negative_numbers_reach_the_value_parser() {
+        let error = layer(&[("learning-rate", "-1")]).unwrap_err().to_string();
+        assert!(error.contains("above 0"), "{error}");
+    }
+}

@@ -1,0 +1,83 @@
+//! Configuration: layers of what was said, folded into one checked [`TrainConfig`].
+//!
+//! Input: [`Layer`]s in order of precedence (command line, then `hyperparameters.json`, then environment; a resumed
+//! run's own settings sit below the command line). Output: [`TrainConfig`] and, for every setting, where its value came
+//! from.
+
+mod hyperparameters;
+mod layer;
+mod resolve;
+pub mod values;
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+pub use hyperparameters::{from_environment, read_file};
+pub use layer::{Layer, Source};
+pub use resolve::{Resolved, Setting, TrainConfig, resolve};
+
+/// What is wrong with the configuration. Every text names the flag or key, the value, and what would be accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{source_name}: {message}")]
+    Value { source_name: String, message: String },
+    #[error("{path}: {message}")]
+    File { path: String, message: String },
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// Optimizers, with PyTorch's semantics and defaults where not stated otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    Sgd,
+    Adam,
+    Adamw,
+    Rmsprop,
+}
+
+/// How the learning rate develops after warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LrSchedulerKind {
+    /// Stays at the peak
+    Constant,
+    /// Multiplied by --lr-scheduler-factor every --lr-scheduler-step epochs
+    Step,
+    /// Half a cosine from the peak to zero
+    Cosine,
+}
+
+/// Weights of the classes in the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeights {
+    /// Every image counts the same
+    None,
+    /// Every class counts the same: images / (classes * images of the class)
+    Balanced,
+}
+
+/// Number format of the computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    Float32,
+    Bfloat16,
+}
+
+macro_rules! display_as_typed {
+    ($($kind:ty),*) => {$(
+        impl fmt::Display for $kind {
+            /// The name as it is typed on the command line.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let value = self.to_possible_value();
+                f.write_str(value.as_ref().map_or("", |v| v.get_name()))
+            }
+        }
+    )*};
+}
+display_as_typed!(OptimizerKind, LrSchedulerKind, ClassWeights, Precision);

@@ -1,0 +1,106 @@
+//! Value parsers shared by the command line and `hyperparameters.json`.
+//!
+//! Input: the text of one value. Output: the value, or a sentence that says what would be accepted; clap puts the
+//! flag's name and the rejected text in front of it.
+
+use std::fmt;
+
+/// A boolean that accepts what people and SageMaker's clients write: `true`, `True`, `1`, `yes`, `on` and opposites.
+///
+/// A newtype because clap gives a bare `bool` flag semantics of its own (`--flag` without a value).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Toggle(pub bool);
+
+impl fmt::Display for Toggle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `true|false` and their usual spellings.
+pub fn toggle(text: &str) -> Result<Toggle, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(Toggle(true)),
+        "false" | "0" | "no" | "off" => Ok(Toggle(false)),
+        _ => Err("expected true or false".into()),
+    }
+}
+
+/// A whole number of at least 1. `3.0` counts as 3, since tuning jobs send integers in that form.
+pub fn count(text: &str) -> Result<usize, String> {
+    let expected = "expected a whole number of at least 1";
+    let whole = match text.parse::<usize>() {
+        Ok(n) => Some(n),
+        Err(_) => text
+            .parse::<f64>()
+            .ok()
+            .filter(|x| x.fract() == 0.0 && *x >= 0.0 && *x <= u32::MAX as f64)
+            .map(|x| x as usize),
+    };
+    whole.filter(|n| *n >= 1).ok_or_else(|| expected.into())
+}
+
+/// A finite number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
+    finite(text).filter(|x| *x > 0.0).ok_or_else(|| "expected a number above 0".into())
+}
+
+/// A finite number of at least 0.
+pub fn non_negative(text: &str) -> Result<f64, String> {
+    finite(text).filter(|x| *x >= 0.0).ok_or_else(|| "expected a number of at least 0".into())
+}
+
+/// A number from 0 to below 1.
+pub fn fraction_below_one(text: &str) -> Result<f64, String> {
+    finite(text).filter(|x| (0.0..1.0).contains(x)).ok_or_else(|| "expected a number from 0 to below 1".into())
+}
+
+/// The side of the network's input: below 32 nothing is left after five halvings; above 1024 it is surely a slip.
+pub fn image_size(text: &str) -> Result<u32, String> {
+    count(text)
+        .ok()
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| (32..=1024).contains(n))
+        .ok_or_else(|| "expected a whole number from 32 to 1024".into())
+}
+
+fn finite(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|x| x.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn toggles_accept_every_spelling_seen_in_hyperparameters() {
+        for yes in ["true", "True", "TRUE", "1", "yes", "on"] {
+            assert_eq!(toggle(yes), Ok(Toggle(true)), "{yes}");
+        }
+        for no in ["false", "False", "0", "no", "off"] {
+            assert_eq!(toggle(no), Ok(Toggle(false)), "{no}");
+        }
+        assert!(toggle("maybe").is_err());
+    }
+
+    #[test]
+    fn counts_take_integers_in_float_form_only() {
+        assert_eq!(count("32"), Ok(32));
+        assert_eq!(count("32.0"), Ok(32));
+        for bad in ["0", "-1", "3.5", "nan", "inf", "1e300", "ten", ""] {
+            assert!(count(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_refuse_nan_and_out_of_range() {
+        assert_eq!(positive("1e-3"), Ok(1e-3));
+        for bad in ["0", "-1", "nan", "inf", "x"] {
+            assert!(positive(bad).is_err(), "{bad}");
+        }
+        assert!(fraction_below_one("1").is_err());
+        assert_eq!(fraction_below_one("0"), Ok(0.0));
+        assert!(image_size("31").is_err() && image_size("1025").is_err());
+        assert_eq!(image_size("64"), Ok(64));
+    }
+}

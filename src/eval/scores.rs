@@ -1,0 +1,188 @@
+//! Figures of an evaluation, gathered image by image.
+//!
+//! Input: logits and targets. Output: [`Scores`] and, per class, [`ClassScores`].
+
+use serde::Serialize;
+
+/// Counts of images by true class (row) and predicted class (column).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confusion {
+    num_classes: usize,
+    counts: Vec<u64>,
+}
+
+impl Confusion {
+    pub fn new(num_classes: usize) -> Self {
+        Confusion { num_classes, counts: vec![0; num_classes * num_classes] }
+    }
+
+    pub fn count(&self, target: usize, predicted: usize) -> u64 {
+        self.counts[target * self.num_classes + predicted]
+    }
+
+    pub fn num_classes(&self) -> usize {
+        self.num_classes
+    }
+
+    /// One vector per true class.
+    pub fn rows(&self) -> Vec<Vec<u64>> {
+        self.counts.chunks(self.num_classes.max(1)).map(<[u64]>::to_vec).collect()
+    }
+
+    fn add(&mut self, target: usize, predicted: usize) {
+        self.counts[target * self.num_classes + predicted] += 1;
+    }
+}
+
+/// Precision, recall and F1 of one class, as fractions; 0 where nothing was predicted or nothing was there, which is
+/// what scikit-learn's `zero_division=0` gives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassScores {
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    /// Images of the class.
+    pub support: u64,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    pub confusion: Confusion,
+    top_k: usize,
+    images: u64,
+    loss_sum: f64,
+    correct: u64,
+    correct_top_k: u64,
+}
+
+impl Scores {
+    /// Nothing seen yet. `top_k` is lowered to the number of classes.
+    pub fn new(num_classes: usize, top_k: usize) -> Self {
+        Scores {
+            confusion: Confusion::new(num_classes),
+            top_k: top_k.min(num_classes),
+            images: 0,
+            loss_sum: 0.0,
+            correct: 0,
+            correct_top_k: 0,
+        }
+    }
+
+    /// Adds one image. Ties rank the lower class first, as argmax does; a NaN ranks last.
+    pub fn add(&mut self, logits: &[f32], target: usize) {
+        let better = |a: f32, b: f32| a > b || (b.is_nan() && !a.is_nan());
+        let mut predicted = 0;
+        for (class, logit) in logits.iter().enumerate() {
+            if better(*logit, logits[predicted]) {
+                predicted = class;
+            }
+        }
+        let own = logits[target];
+        let ahead = logits
+            .iter()
+            .enumerate()
+            .filter(|(class, logit)| better(**logit, own) || (**logit == own && *class < target))
+            .count();
+        self.images += 1;
+        self.loss_sum += cross_entropy(logits, target);
+        self.correct += u64::from(predicted == target);
+        self.correct_top_k += u64::from(ahead < self.top_k && !own.is_nan());
+        self.confusion.add(target, predicted);
+    }
+
+    pub fn images(&self) -> u64 {
+        self.images
+    }
+
+    /// Mean cross-entropy in nats.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.images.max(1) as f64
+    }
+
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.images.max(1) as f64
+    }
+
+    /// `(k, accuracy)`.
+    pub fn top_k(&self) -> (usize, f64) {
+        (self.top_k, self.correct_top_k as f64 / self.images.max(1) as f64)
+    }
+
+    /// Figures of each class in order.
+    pub fn per_class(&self) -> Vec<ClassScores> {
+        let classes = self.confusion.num_classes();
+        let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
+        (0..classes)
+            .map(|class| {
+                let hit = self.confusion.count(class, class);
+                let support = (0..classes).map(|other| self.confusion.count(class, other)).sum();
+                let predicted = (0..classes).map(|other| self.confusion.count(other, class)).sum();
+                let (precision, recall) = (ratio(hit, predicted), ratio(hit, support));
+                let sum = precision + recall;
+                let f1 = if sum == 0.0 { 0.0 } else { 2.0 * precision * recall / sum };
+                ClassScores { precision, recall, f1, support }
+            })
+            .collect()
+    }
+}
+
+fn cross_entropy(logits: &[f32], target: usize) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+    let sum: f64 = logits.iter().map(|x| (f64::from(*x) - max).exp()).sum();
+    sum.ln() + max - f64::from(logits[target])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scored(rows: &[([f32; 3], usize)], top_k: usize) -> Scores {
+        let mut scores = Scores::new(3, top_k);
+        for (logits, target) in rows {
+            scores.add(logits, *target);
+        }
+        scores
+    }
+
+    #[test]
+    fn accuracy_top_k_and_confusion_count_images() {
+        let s = scored(&[([3.0, 1.0, 0.0], 0), ([3.0, 1.0, 0.0], 1), ([3.0, 1.0, 0.0], 2)], 2);
+        assert!((s.accuracy() - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(s.top_k(), (2, 2.0 / 3.0));
+        assert_eq!(s.confusion.rows(), [[1, 0, 0], [1, 0, 0], [1, 0, 0]]);
+    }
+
+    #[test]
+    fn loss_is_cross_entropy() {
+        // PyTorch: F.cross_entropy(torch.tensor([[1., 2., 3.]]), torch.tensor([2])) = 0.40760597
+        assert!((scored(&[([1.0, 2.0, 3.0], 2)], 1).loss() - 0.407_605_97).abs() < 1e-6);
+        // Large logits neither overflow nor vanish.
+        assert!(scored(&[([1000.0, 0.0, -1000.0], 0)], 1).loss().abs() < 1e-9);
+    }
+
+    #[test]
+    fn per_class_figures_follow_the_definitions() {
+        // Class 0: two images, one found; predicted three times.
+        let s = scored(
+            &[([1.0, 0.0, 0.0], 0), ([0.0, 1.0, 0.0], 0), ([1.0, 0.0, 0.0], 1), ([1.0, 0.0, 0.0], 1)],
+            1,
+        );
+        let per_class = s.per_class();
+        assert!((per_class[0].precision - 1.0 / 3.0).abs() < 1e-12);
+        assert!((per_class[0].recall - 0.5).abs() < 1e-12);
+        assert!((per_class[0].f1 - 0.4).abs() < 1e-12);
+        assert_eq!(per_class[2], ClassScores { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 });
+    }
+
+    #[test]
+    fn nan_logits_are_never_a_hit_by_accident() {
+        let s = scored(&[([f32::NAN, 1.0, 0.0], 0)], 1);
+        assert_eq!((s.accuracy(), s.top_k().1), (0.0, 0.0));
+    }
+
+    #[test]
+    fn top_k_is_at_most_the_number_of_classes() {
+        assert_eq!(scored(&[([0.0, 1.0, 2.0], 0)], 5).top_k(), (3, 1.0));
+    }
+}

@@ -1,0 +1,59 @@
+//! Batches of images, normalised on the device.
+//!
+//! Input: [`Batch`]es of `u8` pixels from the loader. Output: [`Minibatch`]es of float images. Pixels stay bytes until
+//! they are on the device, which quarters what crosses the bus.
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use super::{Inputs, Minibatch, Minibatches, Source};
+use crate::data::{Batch, Loader, Preprocess, Skipped};
+
+/// Moves a batch to the device as `[N, 3, H, W]` and normalises it: `(pixel / 255 - mean) / std` per channel.
+pub fn normalise(batch: &Batch, preprocess: &Preprocess, device: &Device) -> Tensor<4> {
+    let (height, width) = (batch.height as usize, batch.width as usize);
+    let shape = [batch.targets.len(), height, width, 3];
+    let data = TensorData::new(batch.images.clone(), shape);
+    let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8)).float().permute([0, 3, 1, 2]);
+    let channel = |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 3, 1, 1]);
+    let scale = preprocess.std.map(|std| 1.0 / (255.0 * std));
+    let mut shift = [0.0; 3];
+    for (shift, (mean, std)) in shift.iter_mut().zip(preprocess.mean.iter().zip(preprocess.std)) {
+        *shift = -mean / std;
+    }
+    pixels * channel(scale) + channel(shift)
+}
+
+/// Images of a loader.
+pub struct ImageSource {
+    loader: Loader,
+    preprocess: Preprocess,
+    device: Device,
+}
+
+impl ImageSource {
+    pub fn new(loader: Loader, preprocess: Preprocess, device: Device) -> Self {
+        ImageSource { loader, preprocess, device }
+    }
+}
+
+impl Source for ImageSource {
+    fn batches(&self) -> usize {
+        self.loader.batches()
+    }
+
+    fn samples(&self) -> usize {
+        self.loader.samples()
+    }
+
+    fn epoch(&self, epoch: usize, first_batch: usize) -> Minibatches<'_> {
+        Box::new(self.loader.epoch(epoch as u64, first_batch).map(|batch| {
+            let batch = batch?;
+            let inputs = Inputs::Images(normalise(&batch, &self.preprocess, &self.device));
+            Ok(Minibatch { inputs, number: batch.number, targets: batch.targets, indices: batch.indices })
+        }))
+    }
+
+    fn skipped(&self) -> Vec<Skipped> {
+        self.loader.skipped()
+    }
+}

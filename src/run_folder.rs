@@ -1,0 +1,195 @@
+//! Run folders: where a run leaves what it did, and how a later one finds it.
+//!
+//! Input: `--output`, `--resume` or nothing. Output: a [`RunFolder`]: `runs/train-N` with the next free N, or the one
+//! asked for.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Setting;
+
+/// Where runs go unless `--output` says otherwise.
+pub const RUNS: &str = "runs";
+const ARGS: &str = "args.json";
+
+/// A run folder that cannot be made or found.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFolderError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("--output {path} already holds a run: give another folder, or continue that run with --resume {path}")]
+    Taken { path: PathBuf },
+    #[error("--resume: there is no run under {path}/ to continue; name the run folder")]
+    NothingToResume { path: PathBuf },
+    #[error("--resume {path}: no checkpoint there (expected {path}/weights/last.safetensors)")]
+    NoCheckpoint { path: PathBuf },
+    #[error("--model: there is no finished run under {path}/; name a model directory")]
+    NoModel { path: PathBuf },
+    #[error("{path}: not readable ({message})")]
+    Args { path: PathBuf, message: String },
+}
+
+/// What a run was asked to do besides its settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunArgs {
+    /// The data set.
+    pub data: PathBuf,
+    /// The command as it was typed.
+    pub command: Vec<String>,
+}
+
+/// `args.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct ArgsFile {
+    version: String,
+    #[serde(flatten)]
+    args: RunArgs,
+    settings: Vec<Setting>,
+}
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes a new run folder: `output`, or the next free `runs/<kind>-N`.
+    ///
+    /// # Errors
+    /// It cannot be made, or holds a run already.
+    pub fn create(output: Option<&Path>, kind: &str) -> Result<Self, RunFolderError> {
+        let path = match output {
+            Some(path) if path.join(ARGS).exists() => return Err(RunFolderError::Taken { path: path.to_owned() }),
+            Some(path) => make(path).map(|()| path.to_owned())?,
+            None => next_free(Path::new(RUNS), kind)?,
+        };
+        make(&path.join("weights"))?;
+        Ok(RunFolder { path })
+    }
+
+    /// Finds the run to continue: the folder named, or with an empty name the newest under `runs/`.
+    ///
+    /// # Errors
+    /// There is none, or it has no checkpoint.
+    pub fn resume(name: &Path) -> Result<Self, RunFolderError> {
+        let path = match name.as_os_str().is_empty() {
+            false => name.to_owned(),
+            true => newest(Path::new(RUNS), "weights/last.safetensors")
+                .ok_or_else(|| RunFolderError::NothingToResume { path: RUNS.into() })?,
+        };
+        match path.join("weights/last.safetensors").is_file() {
+            true => Ok(RunFolder { path }),
+            false => Err(RunFolderError::NoCheckpoint { path }),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Folder of the checkpoints.
+    pub fn weights(&self) -> PathBuf {
+        self.path.join("weights")
+    }
+
+    /// The model directory.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model")
+    }
+
+    /// Writes `args.json`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_args(&self, args: &RunArgs, settings: &[Setting]) -> Result<(), RunFolderError> {
+        let path = self.path.join(ARGS);
+        let file =
+            ArgsFile { version: env!("CARGO_PKG_VERSION").into(), args: args.clone(), settings: settings.to_vec() };
+        let text = serde_json::to_string_pretty(&file)
+            .map_err(|e| RunFolderError::Args { path: path.clone(), message: e.to_string() })?;
+        crate::files::write_atomically(&path, text.as_bytes()).map_err(|source| RunFolderError::Io { path, source })
+    }
+
+    /// Reads `args.json`.
+    ///
+    /// # Errors
+    /// The file is missing or damaged.
+    pub fn read_args(&self) -> Result<(RunArgs, Vec<Setting>), RunFolderError> {
+        let path = self.path.join(ARGS);
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| RunFolderError::Io { path: path.clone(), source })?;
+        let file: ArgsFile =
+            serde_json::from_str(&text).map_err(|e| RunFolderError::Args { path, message: e.to_string() })?;
+        Ok((file.args, file.settings))
+    }
+}
+
+/// The newest finished run's folder, for commands that need a model and were given none.
+///
+/// # Errors
+/// There is none.
+pub fn newest_model() -> Result<PathBuf, RunFolderError> {
+    newest(Path::new(RUNS), "model/manifest.json").ok_or_else(|| RunFolderError::NoModel { path: RUNS.into() })
+}
+
+fn make(path: &Path) -> Result<(), RunFolderError> {
+    std::fs::create_dir_all(path).map_err(|source| RunFolderError::Io { path: path.to_owned(), source })
+}
+
+/// Creates `<parent>/<kind>-N` for the first N that is free; creating it is what claims the number.
+fn next_free(parent: &Path, kind: &str) -> Result<PathBuf, RunFolderError> {
+    make(parent)?;
+    let mut number = 1;
+    loop {
+        let path = parent.join(format!("{kind}-{number}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(source) => return Err(RunFolderError::Io { path, source }),
+        }
+    }
+}
+
+/// The folder under `parent` whose `file` was written last.
+fn newest(parent: &Path, file: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(parent).ok()?.flatten();
+    let with_time = entries.filter_map(|entry| {
+        let written = std::fs::metadata(entry.path().join(file)).ok()?.modified().ok()?;
+        Some((written, entry.path()))
+    });
+    with_time.max().map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_count_up_and_taken_folders_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(next_free(dir.path(), "train").unwrap(), dir.path().join("train-1"));
+        assert_eq!(next_free(dir.path(), "train").unwrap(), dir.path().join("train-2"));
+        let run = RunFolder::create(Some(&dir.path().join("mine")), "train").unwrap();
+        run.write_args(&RunArgs { data: "d".into(), command: vec![] }, &[]).unwrap();
+        let error = RunFolder::create(Some(run.path()), "train").unwrap_err().to_string();
+        assert!(error.contains("--resume") && error.contains("mine"), "{error}");
+    }
+
+    #[test]
+    fn args_round_trip() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(Some(dir.path()), "train").unwrap();
+        let args = RunArgs { data: "/data".into(), command: vec!["sagemaker-burn".into(), "--demo".into()] };
+        let settings = vec![Setting { name: "epochs".into(), value: "3".into(), source: "default".into() }];
+        run.write_args(&args, &settings).unwrap();
+        assert_eq!(run.read_args().unwrap(), (args, settings));
+    }
+
+    #[test]
+    fn resuming_needs_a_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(RunFolder::resume(dir.path()), Err(RunFolderError::NoCheckpoint { .. })));
+    }
+}

@@ -1,0 +1,27 @@
+//! Training: from a configuration and a folder of photos to a model directory.
+//!
+//! ```text
+//! TrainConfig + Splits + weights -> Source x2 -> fit (TrainState) -> best weights -> Artifact
+//!                                                 |-> Event -> Sinks
+//!                                                 '-> Checkpoint (weights/last, weights/best)
+//! ```
+
+mod checkpoint;
+mod early_stop;
+mod ema;
+mod fit;
+mod gradients;
+mod ledger;
+mod loss;
+mod optimizer;
+mod run;
+mod schedule;
+mod setup;
+mod stop;
+mod summary;
+
+pub use checkpoint::{BEST, Checkpoint, CheckpointError, LAST};
+pub use fit::{Ended, FitError};
+pub use run::{Outcome, TrainError, train};
+pub use schedule::Schedule;
+pub use stop::{Stop, StopSignal};

@@ -1,0 +1,341 @@
+//! One run of training, from its folder to its model directory.
+//!
+//! Input: the resolved configuration and where data and results live. Output: the run folder:
+//!
+//! ```text
+//! runs/train-1/
+//!   args.json                    settings with their origin, data, command; what --resume reads
+//!   results.csv                  a row per epoch
+//!   events.out.tfevents.*        the same for TensorBoard
+//!   confusion.csv                of the best weights, on test (else valid)
+//!   report.html                  to look at
+//!   weights/best.safetensors     best epoch, torchvision's names
+//!   weights/last.safetensors     everything needed to go on
+//!   model/                       the artifact
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+
+use super::checkpoint::{BEST, Checkpoint, CheckpointError, LAST, Progress, TrainState, read_best};
+use super::ema::Ema;
+use super::fit::{Ended, FitError, Plan, fit};
+use super::loss::Loss;
+use super::setup::{Feeds, Loaders, build_feeds, build_network, data_identity, open_data};
+use super::{Schedule, Stop, StopSignal, optimizer, summary};
+use crate::artifact::{self, ArtifactError, Manifest};
+use crate::config::{Resolved, TrainConfig};
+use crate::data::{DataError, Preprocess, Skipped, Splits};
+use crate::device::{DeviceError, Selected, select};
+use crate::eval::{Scores, evaluate};
+use crate::feed::ImageSource;
+use crate::model::onnx::OnnxError;
+use crate::model::{Architecture, ConfigError as NetworkError, ResNet};
+use crate::run_folder::{RunArgs, RunFolder, RunFolderError};
+use crate::sinks::{
+    BestMetric, CsvSink, EvaluationStep, Event, MetricLineSink, ProgressSink, RunStarted, Sinks, TensorBoardSink,
+    TestMetrics,
+};
+use crate::zoo::ZooError;
+
+/// Why a run failed. Each names the file, flag or class at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error("--weights {file} holds a {found}, but --model asks for {asked}: change one of them")]
+    OtherNetwork { file: PathBuf, found: Architecture, asked: Architecture },
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error("{path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("signals cannot be listened to: {0}")]
+    Signals(std::io::Error),
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub ended: Ended,
+    pub folder: PathBuf,
+    /// Figures of the exported weights.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// Trains as configured and fills `folder`. With `resumed`, goes on from the folder's last checkpoint.
+///
+/// # Errors
+/// [`TrainError`]; the run folder keeps the last checkpoint.
+pub fn train(resolved: Resolved, args: RunArgs, folder: &RunFolder, resumed: bool) -> Result<Outcome, TrainError> {
+    let stop = StopSignal::install().map_err(TrainError::Signals)?;
+    let config = resolved.config.clone();
+    let device = select(config.device, config.precision)?;
+    tracing::info!("device: {} ({})", device.name, device.why);
+    let splits = open_data(&args.data, &config)?;
+    summary::announce_data(&splits);
+    let run = Run { resolved, args, folder, config, device, splits, stop };
+    run.execute(resumed)
+}
+
+/// What all stages of a run look at.
+struct Run<'a> {
+    resolved: Resolved,
+    args: RunArgs,
+    folder: &'a RunFolder,
+    config: TrainConfig,
+    device: Selected,
+    splits: Splits,
+    stop: StopSignal,
+}
+
+impl Run<'_> {
+    fn execute(mut self, resumed: bool) -> Result<Outcome, TrainError> {
+        let identity = data_identity(&self.splits);
+        let state = if resumed { self.continue_state(&identity)? } else { self.fresh_state()? };
+        self.note_architecture(&state.model);
+        self.folder.write_args(&self.args, &self.resolved.settings)?;
+
+        let preprocess = Preprocess::imagenet(self.config.image_size);
+        let loaders = Loaders::new(&self.config, &preprocess);
+        let mut sinks = self.sinks(&state.progress);
+        sinks.emit(&self.started(&state.progress));
+        let feeds =
+            build_feeds(&self.config, &self.splits, &loaders, &state.model, &self.device, &self.stop, &mut sinks)?;
+        let Some(feeds) = feeds else {
+            // Nothing was trained since the last checkpoint, so there is nothing to keep.
+            sinks.emit(&Event::RunEnded);
+            return self.left_early(state);
+        };
+        let (state, ended) = self.fit(state, &feeds, identity, &mut sinks)?;
+        if ended == Ended::Stopped(Stop::Interrupt) {
+            sinks.emit(&Event::RunEnded);
+            return self.left_early(state);
+        }
+        self.conclude(state, ended, &feeds, &loaders, &preprocess, &mut sinks)
+    }
+
+    fn fresh_state(&self) -> Result<TrainState, TrainError> {
+        let mut model = build_network(&self.config, self.splits.train.classes.len(), &self.device)?.train();
+        if self.config.freeze {
+            model = model.freeze_backbone();
+        }
+        let ema = self.config.ema_decay.map(|decay| Ema::new(&model, decay));
+        let optimizer = optimizer::build(&self.config);
+        Ok(TrainState { model, optimizer, ema, best_model: None, progress: Progress::default() })
+    }
+
+    fn continue_state(&self, identity: &str) -> Result<TrainState, TrainError> {
+        let path = self.folder.weights().join(LAST);
+        let mut checkpoint = Checkpoint::read(&path, identity)?;
+        let inner = &self.device.device;
+        let mut model = checkpoint.model(inner)?.train();
+        if self.config.freeze {
+            model = model.freeze_backbone();
+        }
+        let ema = match self.config.ema_decay {
+            Some(decay) => Some(checkpoint.ema(inner)?.map_or_else(|| Ema::new(&model, decay), |m| Ema::of(m, decay))),
+            None => None,
+        };
+        let best_path = self.folder.weights().join(BEST);
+        let best_model = match checkpoint.progress.best.best {
+            Some(_) => Some(read_best(&best_path, &checkpoint.network, inner)?),
+            None => None,
+        };
+        let optimizer = checkpoint.optimizer(optimizer::build(&self.config))?;
+        let progress = checkpoint.progress.clone();
+        tracing::info!("resumed after epoch {}, batch {}", progress.epoch, progress.batch);
+        Ok(TrainState { model, optimizer, ema, best_model, progress })
+    }
+
+    /// Once the weights are read it is known which network they hold; a resumed run needs to be told.
+    fn note_architecture(&mut self, model: &ResNet) {
+        let architecture = model.config().architecture;
+        if let Some(setting) = self.resolved.settings.iter_mut().find(|s| s.name == "model") {
+            setting.value = architecture.to_string();
+        }
+    }
+
+    fn sinks(&self, progress: &Progress) -> Sinks {
+        let csv = self.folder.path().join("results.csv");
+        let sinks = Sinks::new().with(MetricLineSink::stdout()).with(CsvSink::new(csv));
+        let sinks = sinks.with(TensorBoardSink::new(self.folder.path())).with(ProgressSink::stderr());
+        let _ = progress;
+        sinks
+    }
+
+    fn started(&self, progress: &Progress) -> Event {
+        let settings = self.resolved.settings.iter().map(|s| (s.name.clone(), s.value.clone().into()));
+        let mut counts = vec![
+            ("train".to_string(), self.splits.train.samples.len()),
+            ("valid".to_string(), self.splits.valid.samples.len()),
+        ];
+        counts.extend(self.splits.test.iter().map(|test| ("test".to_string(), test.samples.len())));
+        Event::RunStarted(RunStarted {
+            config: serde_json::Value::Object(settings.collect()),
+            classes: self.splits.train.classes.clone(),
+            counts,
+            epochs: self.config.epochs,
+            first_epoch: progress.epoch + 1,
+            global_step: progress.global_step,
+        })
+    }
+
+    fn fit(
+        &self,
+        mut state: TrainState,
+        feeds: &Feeds,
+        data_identity: String,
+        sinks: &mut Sinks,
+    ) -> Result<(TrainState, Ended), TrainError> {
+        let classes = &self.splits.train.classes;
+        let mut counts = vec![0; classes.len()];
+        for sample in &self.splits.train.samples {
+            counts[sample.class] += 1;
+        }
+        let steps_per_epoch = feeds.train.batches().div_ceil(self.config.grad_accumulation);
+        // Computing features is the first epoch's work, so its time counts there.
+        state.progress.seconds += feeds.seconds;
+        let plan = Plan {
+            config: &self.config,
+            train: feeds.train.as_ref(),
+            valid: feeds.valid.as_ref(),
+            num_classes: classes.len(),
+            loss: Loss::new(self.config.class_weights, &counts, self.config.label_smoothing),
+            schedule: Schedule::new(&self.config, steps_per_epoch),
+            weights: self.folder.weights(),
+            data_identity,
+            stop: &self.stop,
+            lag: if self.device.is_cpu { 1 } else { 16 },
+        };
+        Ok(fit(state, &plan, sinks)?)
+    }
+
+    /// Leaves with nothing but the checkpoint.
+    fn left_early(&self, state: TrainState) -> Result<Outcome, TrainError> {
+        summary::print_interrupted(self.folder.path(), &state.progress);
+        let ended = Ended::Stopped(Stop::Interrupt);
+        Ok(Outcome { ended, folder: self.folder.path().to_owned(), metrics: BTreeMap::new() })
+    }
+
+    /// Test figures, artifact and report of the best weights.
+    fn conclude(
+        &self,
+        state: TrainState,
+        ended: Ended,
+        feeds: &Feeds,
+        loaders: &Loaders,
+        preprocess: &Preprocess,
+        sinks: &mut Sinks,
+    ) -> Result<Outcome, TrainError> {
+        let best = state.best_model.clone().unwrap_or_else(|| state.evaluated());
+        let classes = &self.splits.train.classes;
+        let top_k = self.config.top_k;
+        let mut skipped: Vec<Skipped> = feeds.train.skipped();
+        skipped.extend(feeds.valid.skipped());
+
+        // After SIGTERM there are two minutes left, and the artifact matters more than the test split.
+        let hurried = matches!(ended, Ended::Stopped(_));
+        let mut test = None;
+        if let Some(folder) = self.splits.test.as_ref().filter(|_| !hurried) {
+            let started = std::time::Instant::now();
+            let source = ImageSource::new(loaders.in_order(folder), preprocess.clone(), self.device.device.clone());
+            let steps = crate::feed::Source::batches(&source);
+            test = evaluate(&best, &source, classes.len(), top_k, |step| {
+                sinks.emit(&Event::Evaluating(EvaluationStep { split: "test", step, steps }));
+                self.stop.requested().is_none()
+            })?;
+            skipped.extend(crate::feed::Source::skipped(&source));
+            if let Some(scores) = &test {
+                sinks.emit(&Event::TestEnded(test_metrics(scores, top_k, started.elapsed().as_secs_f64())));
+            }
+        }
+        let metrics = exported_metrics(&state.progress, test.as_ref());
+        self.report_best(&state.progress, sinks);
+        sinks.emit(&Event::RunEnded);
+
+        let manifest = Manifest::new(
+            best.config().clone(),
+            classes.clone(),
+            preprocess.clone(),
+            metrics.clone(),
+            self.resolved.settings.clone(),
+        );
+        let model_folder = self.folder.model();
+        artifact::save(&model_folder, &best, manifest)?;
+        let (split, scores) = match test {
+            Some(scores) => ("test", Some(scores)),
+            // The features of validation images are at hand, or their pixels are cached.
+            None if !hurried => ("validation", evaluate(&best, feeds.valid.as_ref(), classes.len(), top_k, |_| true)?),
+            None => ("validation", None),
+        };
+        let findings = summary::Findings {
+            args: &self.args,
+            settings: &self.resolved.settings,
+            device: &self.device,
+            splits: &self.splits,
+            progress: &state.progress,
+            ended,
+            split,
+            scores: scores.as_ref(),
+            skipped: &skipped,
+            test_metrics: split == "test",
+        };
+        findings.write(self.folder.path())?;
+        findings.print(self.folder.path());
+        Ok(Outcome { ended, folder: self.folder.path().to_owned(), metrics })
+    }
+
+    /// SageMaker scores a trial by the last value it printed, which is the last epoch's and not the best one's.
+    fn report_best(&self, progress: &Progress, sinks: &mut Sinks) {
+        let Some(best) = progress.best.best.as_ref().filter(|best| best.epoch != progress.history.len()) else { return };
+        if self.config.report_best {
+            let metric = "validation:accuracy".to_string();
+            sinks.emit(&Event::Best(BestMetric { metric, value: best.accuracy, epoch: best.epoch }));
+        }
+    }
+}
+
+fn test_metrics(scores: &Scores, top_k: usize, seconds: f64) -> TestMetrics {
+    TestMetrics {
+        loss: scores.loss(),
+        accuracy: scores.accuracy(),
+        top_k: (top_k > 1).then(|| scores.top_k()),
+        images: scores.images() as usize,
+        seconds,
+    }
+}
+
+fn exported_metrics(progress: &Progress, test: Option<&Scores>) -> BTreeMap<String, f64> {
+    let mut metrics = BTreeMap::new();
+    if let Some(best) = &progress.best.best {
+        metrics.insert("validation:accuracy".into(), best.accuracy);
+        metrics.insert("validation:loss".into(), best.loss);
+        metrics.insert("epoch".into(), best.epoch as f64);
+    }
+    if let Some(test) = test {
+        metrics.insert("test:accuracy".into(), test.accuracy());
+        metrics.insert("test:loss".into(), test.loss());
+    }
+    metrics
+}
+
+/// Where a resumed run finds its checkpoint.
+pub fn checkpoint_path(run: &Path) -> PathBuf {
+    run.join("weights").join(LAST)
+}
