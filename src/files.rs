@@ -1,34 +1,48 @@
-//! Writing files so that a crash leaves the old one or the new one, never half of either.
+//! Writes a file so that a reader sees the old one or the whole new one, never a part.
 //!
-//! Input: bytes and a final name. Output: the file, written to a temporary name beside it, synced, then renamed.
+//! Input: a path and what to write. Output: the file, on disk when the call returns.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::{fs::File, io, io::Write, path::Path};
 
-/// Writes `bytes` under `path`.
+use tempfile::Builder;
+
+/// Writes to a temporary name in the folder of `path`, syncs, and renames it to `path`.
+///
+/// # Errors
+/// Those of the file system and of `fill`. `path` is then unchanged and the temporary file is gone.
+pub fn write(
+    path: &Path,
+    fill: impl FnOnce(&mut io::BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = Builder::new();
+    builder.prefix(".tmp-");
+    // A temporary file is private by default; an artifact is read by other users, as any file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder)?;
+    {
+        let mut writer = io::BufWriter::with_capacity(1 << 20, file.as_file());
+        fill(&mut writer)?;
+        writer.flush()?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    // The rename itself is safe only once the folder is on disk. Not every file system can sync one.
+    #[cfg(unix)]
+    let _ = File::open(folder).and_then(|f| f.sync_all());
+    Ok(())
+}
+
+/// Writes `bytes` to `path`, whole or not at all.
 ///
 /// # Errors
 /// The folder is missing, not writable or full; the file that was there before is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    share(file.as_file())?;
-    file.persist(path)?;
-    Ok(())
-}
-
-/// Temporary files are private by default; what a run leaves behind follows the usual rules.
-#[cfg(unix)]
-fn share(file: &std::fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn share(_file: &std::fs::File) -> io::Result<()> {
-    Ok(())
+    write(path, |writer| writer.write_all(bytes))
 }
 
 #[cfg(test)]
@@ -36,17 +50,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_the_file_and_leaves_no_temporary_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.json");
-        write_atomically(&path, b"one").unwrap();
-        write_atomically(&path, b"two").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_missing_folder_is_an_error() {
-        assert!(write_atomically(Path::new("/no/such/folder/a"), b"").is_err());
+    fn a_failed_write_leaves_the_old_file_and_no_litter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        write(&path, |w| w.write_all(b"old")).unwrap();
+        let failed = write(&path, |w| {
+            w.write_all(b"half")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "disk full");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        write(&path, |w| w.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
     }
 }

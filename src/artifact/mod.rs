@@ -99,11 +99,11 @@ pub fn save(folder: &Path, model: &ResNet, mut manifest: Manifest) -> Result<Man
 /// The file cannot be written.
 pub fn write_onnx(path: &Path, model: &ResNet, manifest: &Manifest, fold_batch_norm: bool) -> Result<(), ArtifactError> {
     let options = ExportOptions {
-        image_size: Some(manifest.preprocess.crop as usize),
-        metadata: vec![
+        image_size: Some([manifest.preprocess.crop as usize; 2]),
+        metadata: BTreeMap::from([
             ("classes".into(), manifest.classes_json()),
             ("preprocess".into(), manifest.preprocess_json()),
-        ],
+        ]),
         fold_batch_norm,
         ..Default::default()
     };

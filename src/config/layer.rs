@@ -18,6 +18,7 @@ pub enum Source {
     Resumed(String),
     HyperparametersFile(String),
     Environment,
+    Demo,
     Default,
     /// A default that depends on something else; the text says on what.
     Derived(String),
@@ -30,6 +31,7 @@ impl fmt::Display for Source {
             Source::Resumed(run) => write!(f, "resumed run {run}"),
             Source::HyperparametersFile(path) => f.write_str(path),
             Source::Environment => f.write_str("environment"),
+            Source::Demo => f.write_str("demo"),
             Source::Default => f.write_str("default"),
             Source::Derived(why) => write!(f, "default ({why})"),
         }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use hyperparameters::{from_environment, read_file};
 pub use layer::{Layer, Source};
-pub use resolve::{Resolved, Setting, TrainConfig, resolve};
+pub use resolve::{DEFAULT_WEIGHTS, Resolved, Setting, TrainConfig, resolve};
 
 /// What is wrong with the configuration. Every text names the flag or key, the value, and what would be accepted.
 #[derive(Debug, thiserror::Error)]

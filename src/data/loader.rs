@@ -146,6 +146,13 @@ impl Loader {
     }
 }
 
+/// The order in which a shuffled epoch visits `images` images.
+pub fn epoch_order(images: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..images).collect();
+    order.shuffle(&mut seed::rng(seed, Purpose::Shuffle, epoch, 0));
+    order
+}
+
 /// What the threads of an epoch share: where images come from and how they are prepared.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -158,10 +165,10 @@ pub(super) struct Source {
 impl Source {
     /// The order in which `epoch` visits the images.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.folder.len()).collect();
-        if let Mode::Train { seed, .. } = self.config.mode {
-            order.shuffle(&mut seed::rng(seed, Purpose::Shuffle, epoch, 0));
-        }
+        let mut order = match self.config.mode {
+            Mode::Train { seed, .. } => epoch_order(self.folder.len(), seed, epoch),
+            Mode::Eval => (0..self.folder.len()).collect(),
+        };
         if self.config.drop_last {
             order.truncate(order.len() / self.config.batch_size * self.config.batch_size);
         }

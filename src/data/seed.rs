@@ -12,6 +12,7 @@ pub enum Purpose {
     Subset = 2,
     Shuffle = 3,
     Augment = 4,
+    Mixup = 5,
 }
 
 /// The generator of (`seed`, `purpose`, `a`, `b`). The key of the stream cipher behind `StdRng` has room for all four

@@ -10,7 +10,7 @@ use crate::data::{Batch, Loader, Preprocess, Skipped};
 
 /// Moves a batch to the device as `[N, 3, H, W]` and normalises it: `(pixel / 255 - mean) / std` per channel.
 pub fn normalise(batch: &Batch, preprocess: &Preprocess, device: &Device) -> Tensor<4> {
-    let (height, width) = (batch.height as usize, batch.width as usize);
+    let (height, width) = (batch.height, batch.width);
     let shape = [batch.targets.len(), height, width, 3];
     let data = TensorData::new(batch.images.clone(), shape);
     let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8)).float().permute([0, 3, 1, 2]);
@@ -38,18 +38,18 @@ impl ImageSource {
 
 impl Source for ImageSource {
     fn batches(&self) -> usize {
-        self.loader.batches()
+        self.loader.batches_per_epoch()
     }
 
     fn samples(&self) -> usize {
-        self.loader.samples()
+        self.loader.folder().len()
     }
 
     fn epoch(&self, epoch: usize, first_batch: usize) -> Minibatches<'_> {
         Box::new(self.loader.epoch(epoch as u64, first_batch).map(|batch| {
             let batch = batch?;
             let inputs = Inputs::Images(normalise(&batch, &self.preprocess, &self.device));
-            Ok(Minibatch { inputs, number: batch.number, targets: batch.targets, indices: batch.indices })
+            Ok(Minibatch { inputs, number: batch.index, targets: batch.targets, indices: batch.indices })
         }))
     }
 

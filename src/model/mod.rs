@@ -14,7 +14,6 @@
 //! [`layout`] is the one description of the network (names, shapes, strides). Construction, the state
 //! dict, the ONNX check and the ONNX export all read it.
 
-pub mod atomic_file;
 pub mod batch_norm;
 pub mod init;
 pub mod layout;
@@ -24,7 +23,7 @@ pub mod state_dict;
 pub mod weights_file;
 
 pub use batch_norm::{BatchNorm2d, Mode};
-pub use layout::{Architecture, ResNetConfig};
+pub use layout::{Architecture, ConfigError as NetworkError, ResNetConfig};
 pub use resnet::ResNet;
 pub use state_dict::{StateDict, StateDictError, load_state_dict, state_dict};
 pub use weights_file::{WeightsFileError, read_safetensors, write_safetensors};

@@ -12,7 +12,8 @@ use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 
-use super::{atomic_file, state_dict::StateDict};
+use super::state_dict::StateDict;
+use crate::files;
 
 /// A weights file that can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +28,8 @@ pub enum WeightsFileError {
         name: String,
         found: String,
     },
-    #[error("{}: tensor `{name}` is of type {found}, but weights are written as F32", path.display())]
-    NotFloat32 {
+    #[error("{}: tensor `{name}` is of type {found}, but only F32 and U8 are written", path.display())]
+    Unwritable {
         path: PathBuf,
         name: String,
         found: String,
@@ -54,23 +55,27 @@ pub fn write_safetensors(
     );
     let mut offset = 0;
     for (name, data) in state {
-        if data.dtype() != DType::F32 {
-            return Err(WeightsFileError::NotFloat32 {
-                path: path.to_owned(),
-                name: name.clone(),
-                found: format!("{:?}", data.dtype()),
-            });
-        }
+        let dtype = match data.dtype() {
+            DType::F32 => "F32",
+            DType::U8 => "U8",
+            other => {
+                return Err(WeightsFileError::Unwritable {
+                    path: path.to_owned(),
+                    name: name.clone(),
+                    found: format!("{other:?}"),
+                });
+            }
+        };
         let end = offset + data.as_bytes().len();
         let shape = data.shape().to_vec();
-        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [offset, end]});
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]});
         header.insert(name.clone(), entry);
         offset = end;
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     // The format wants tensors aligned to eight bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
-    atomic_file::write(path, |writer| {
+    files::write(path, |writer| {
         writer.write_all(&(header.len() as u64).to_le_bytes())?;
         writer.write_all(&header)?;
         for (_, data) in state {
@@ -129,6 +134,8 @@ fn tensor_data(view: &TensorView) -> Result<Option<TensorData>, String> {
         Dtype::BF16 => DType::BF16,
         Dtype::F32 => DType::F32,
         Dtype::F64 => DType::F64,
+        // Bytes that are not weights, such as a checkpoint's optimizer record.
+        Dtype::U8 => DType::U8,
         // PyTorch's counter of batches, the one integer in its files; never used.
         Dtype::I64 if view.shape().is_empty() => DType::I64,
         _ => return Ok(None),

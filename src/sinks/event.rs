@@ -2,7 +2,7 @@
 //!
 //! `RunStarted (Step* Evaluating* EpochEnded)* Evaluating* TestEnded? Best? RunEnded`
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One thing the training loop says.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ pub struct EvaluationStep {
 }
 
 /// The figures of an epoch. Losses are means over images, accuracies are fractions from 0 to 1.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Epoch, from 1.
     pub epoch: usize,

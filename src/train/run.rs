@@ -30,9 +30,10 @@ use crate::config::{Resolved, TrainConfig};
 use crate::data::{DataError, Preprocess, Skipped, Splits};
 use crate::device::{DeviceError, Selected, select};
 use crate::eval::{Scores, evaluate};
-use crate::feed::ImageSource;
+use crate::feed::{ImageSource, Source};
+use crate::logging::terminal;
 use crate::model::onnx::OnnxError;
-use crate::model::{Architecture, ConfigError as NetworkError, ResNet};
+use crate::model::{Architecture, NetworkError, ResNet};
 use crate::run_folder::{RunArgs, RunFolder, RunFolderError};
 use crate::sinks::{
     BestMetric, CsvSink, EvaluationStep, Event, MetricLineSink, ProgressSink, RunStarted, Sinks, TensorBoardSink,
@@ -113,7 +114,7 @@ impl Run<'_> {
 
         let preprocess = Preprocess::imagenet(self.config.image_size);
         let loaders = Loaders::new(&self.config, &preprocess);
-        let mut sinks = self.sinks(&state.progress);
+        let mut sinks = self.sinks();
         sinks.emit(&self.started(&state.progress));
         let feeds =
             build_feeds(&self.config, &self.splits, &loaders, &state.model, &self.device, &self.stop, &mut sinks)?;
@@ -171,12 +172,13 @@ impl Run<'_> {
         }
     }
 
-    fn sinks(&self, progress: &Progress) -> Sinks {
+    fn sinks(&self) -> Sinks {
         let csv = self.folder.path().join("results.csv");
-        let sinks = Sinks::new().with(MetricLineSink::stdout()).with(CsvSink::new(csv));
-        let sinks = sinks.with(TensorBoardSink::new(self.folder.path())).with(ProgressSink::stderr());
-        let _ = progress;
-        sinks
+        Sinks::new()
+            .with(MetricLineSink::stdout(terminal()))
+            .with(CsvSink::new(csv))
+            .with(TensorBoardSink::new(self.folder.path()))
+            .with(ProgressSink::new(terminal()))
     }
 
     fn started(&self, progress: &Progress) -> Event {
@@ -255,12 +257,12 @@ impl Run<'_> {
         if let Some(folder) = self.splits.test.as_ref().filter(|_| !hurried) {
             let started = std::time::Instant::now();
             let source = ImageSource::new(loaders.in_order(folder), preprocess.clone(), self.device.device.clone());
-            let steps = crate::feed::Source::batches(&source);
+            let steps = source.batches();
             test = evaluate(&best, &source, classes.len(), top_k, |step| {
                 sinks.emit(&Event::Evaluating(EvaluationStep { split: "test", step, steps }));
                 self.stop.requested().is_none()
             })?;
-            skipped.extend(crate::feed::Source::skipped(&source));
+            skipped.extend(source.skipped());
             if let Some(scores) = &test {
                 sinks.emit(&Event::TestEnded(test_metrics(scores, top_k, started.elapsed().as_secs_f64())));
             }

@@ -10,13 +10,14 @@ use sha2::{Digest, Sha256};
 
 use super::run::TrainError;
 use super::StopSignal;
-use crate::config::TrainConfig;
+use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
 use crate::data::{
     Augmentation, ImageCache, ImageFolder, Loader, LoaderConfig, Mode as LoaderMode, Preprocess, SplitOptions, Splits,
 };
 use crate::device::Selected;
 use crate::feed::{FeatureSource, FeatureTable, ImageSource, Source};
-use crate::model::onnx::{BatchNormKind, load};
+use crate::logging::terminal;
+use crate::model::onnx::{BatchNormOrigin, load};
 use crate::model::{Architecture, ResNet, ResNetConfig};
 use crate::sinks::{EvaluationStep, Event, Sinks};
 use crate::zoo;
@@ -52,25 +53,25 @@ pub fn data_identity(splits: &Splits) -> String {
 
 /// The network that `config` asks for: pretrained with a new head, or random. Says in one line what it took.
 pub fn build_network(config: &TrainConfig, num_classes: usize, device: &Selected) -> Result<ResNet, TrainError> {
+    let architecture = config.model.unwrap_or(Architecture::Resnet18);
     let weights = match config.weights.as_str() {
-        crate::config::DEFAULT_WEIGHTS => zoo::default_for(config.model.unwrap_or(Architecture::Resnet18)).to_string(),
-        other => other.to_string(),
+        DEFAULT_WEIGHTS => zoo::default_for(architecture)?,
+        other => zoo::resolve(other)?,
     };
-    let file: PathBuf = match zoo::resolve(&weights)? {
+    let file: PathBuf = match weights {
         zoo::Weights::None => {
-            let architecture = config.model.unwrap_or(Architecture::Resnet18);
             tracing::info!("network: {architecture} from random weights");
             return Ok(ResNet::new(&ResNetConfig::new(architecture, num_classes), config.seed, &device.device)?);
         }
         zoo::Weights::File(path) => path,
-        zoo::Weights::Zoo(entry) => zoo::fetch(entry)?,
+        zoo::Weights::Zoo(entry) => zoo::Cache::from_env()?.fetch(entry, zoo::progress_bar(&terminal(), entry))?,
     };
     let imported = load(&file, &device.device)?;
     let found = imported.model.config().architecture;
     if let Some(asked) = config.model.filter(|asked| *asked != found) {
         return Err(TrainError::OtherNetwork { file, found, asked });
     }
-    let folded = imported.batch_norm == BatchNormKind::Folded;
+    let folded = imported.batch_norm == BatchNormOrigin::Folded;
     tracing::info!(
         "network: {found} from {}{}",
         file.display(),
@@ -95,7 +96,7 @@ pub struct Loaders {
 
 impl Loaders {
     pub fn new(config: &TrainConfig, preprocess: &Preprocess) -> Self {
-        let cache = Arc::new(ImageCache::new(config.cache_mb.saturating_mul(1_000_000)));
+        let cache = Arc::new(ImageCache::new((config.cache_mb as u64).saturating_mul(1_000_000)));
         Loaders { cache, preprocess: preprocess.clone(), config: config.clone() }
     }
 
@@ -112,13 +113,10 @@ impl Loaders {
 
     fn loader(&self, folder: &ImageFolder, mode: LoaderMode) -> Loader {
         let config = LoaderConfig {
-            batch_size: self.config.batch_size,
             workers: self.config.workers,
-            preprocess: self.preprocess.clone(),
-            mode,
             strict: self.config.strict,
             cache: self.cache.clone(),
-            ..Default::default()
+            ..LoaderConfig::new(self.config.batch_size, self.preprocess.clone(), mode)
         };
         Loader::new(folder.clone(), config)
     }

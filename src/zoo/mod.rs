@@ -15,6 +15,8 @@ pub use manifest::{BatchNormKind, Entry, Zoo};
 
 use std::path::{Path, PathBuf};
 
+use crate::model::Architecture;
+
 /// What training starts from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Weights {
@@ -46,6 +48,17 @@ pub fn resolve(weights: &str) -> Result<Weights, ZooError> {
     Zoo::builtin().find(weights).map(Weights::Zoo)
 }
 
+/// The zoo's file to start from for `architecture` when nothing is said.
+///
+/// # Errors
+/// [`ZooError::UnknownWeights`] where the zoo holds none; a test makes sure that it holds one for each.
+pub fn default_for(architecture: Architecture) -> Result<Weights, ZooError> {
+    match Zoo::builtin().default_for(architecture.name()) {
+        Some(entry) => Ok(Weights::Zoo(entry)),
+        None => resolve(architecture.name()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +77,13 @@ mod tests {
             panic!("not from the zoo")
         };
         assert_eq!(entry.architecture, "resnet34");
+    }
+
+    #[test]
+    fn every_architecture_has_a_default() {
+        for architecture in Architecture::ALL {
+            assert!(matches!(default_for(architecture), Ok(Weights::Zoo(_))), "{architecture}");
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::{
 use burn::tensor::TensorData;
 use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto};
 
+use crate::files;
 use crate::model::{
-    atomic_file,
     layout::{BlockSpec, ConvSpec},
     resnet::ResNet,
     state_dict::state_dict,
@@ -72,7 +72,7 @@ pub fn export(model: &ResNet, path: &Path, options: &ExportOptions) -> Result<()
     };
     let proto = Writer::new(model, options).model().map_err(encode)?;
     let bytes = proto.write_to_bytes().map_err(|e| encode(e.to_string()))?;
-    atomic_file::write(path, |writer| writer.write_all(&bytes)).map_err(|source| ExportError::Io {
+    files::write(path, |writer| writer.write_all(&bytes)).map_err(|source| ExportError::Io {
         path: path.to_owned(),
         source,
     })
