@@ -2,8 +2,13 @@
 //!
 //! Input: a path and what to write. Output: the file, on disk when the call returns.
 
-use std::{fs::File, io, io::Write, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
+};
 
+use sha2::{Digest, Sha256};
 use tempfile::Builder;
 
 /// Writes to a temporary name in the folder of `path`, syncs, and renames it to `path`.
@@ -43,6 +48,29 @@ pub fn write(
 /// The folder is missing, not writable or full; the file that was there before is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, |writer| writer.write_all(bytes))
+}
+
+/// sha256 of a file in lower-case hexadecimal digits.
+pub fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

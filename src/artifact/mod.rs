@@ -17,10 +17,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use sha2::{Digest, Sha256};
 
 pub use manifest::{FileEntry, Manifest};
 
+use crate::files::sha256_of;
 use crate::model::onnx::{ExportError, ExportOptions, export};
 use crate::model::{ResNet, StateDictError, WeightsFileError, read_safetensors, state_dict, write_safetensors};
 
@@ -152,20 +152,4 @@ fn check_file(path: &Path, entry: &FileEntry) -> Result<(), ArtifactError> {
             Err(ArtifactError::Damaged { path: path.to_owned(), expected: entry.sha256.clone(), found })
         }
     }
-}
-
-/// sha256 of a file, in lower-case hexadecimal.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    io::copy(&mut file, &mut hasher)?;
-    Ok(hex(&hasher.finalize()))
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

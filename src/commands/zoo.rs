@@ -26,7 +26,7 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
         }
         ZooCommand::Fetch { name } => {
             let entry = zoo.find(name.as_deref().unwrap_or(DEFAULT))?;
-            let path = cache.fetch(entry, progress_bar(&terminal(), entry))?;
+            let path = cache.fetch(entry, &mut progress_bar(&terminal(), entry))?;
             println!("{}", path.display());
         }
         ZooCommand::Verify { name: Some(name) } => {

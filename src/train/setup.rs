@@ -47,7 +47,7 @@ pub fn data_identity(splits: &Splits) -> String {
             hasher.update([0]);
         }
     }
-    let hash = crate::artifact::hex(&hasher.finalize());
+    let hash = crate::files::hex(&hasher.finalize());
     format!("{} training and {} validation images, {}", splits.train.samples.len(), splits.valid.samples.len(), &hash[..16])
 }
 
@@ -64,7 +64,7 @@ pub fn build_network(config: &TrainConfig, num_classes: usize, device: &Selected
             return Ok(ResNet::new(&ResNetConfig::new(architecture, num_classes), config.seed, &device.device)?);
         }
         zoo::Weights::File(path) => path,
-        zoo::Weights::Zoo(entry) => zoo::Cache::from_env()?.fetch(entry, zoo::progress_bar(&terminal(), entry))?,
+        zoo::Weights::Zoo(entry) => zoo::Cache::from_env()?.fetch(entry, &mut zoo::progress_bar(&terminal(), entry))?,
     };
     let imported = load(&file, &device.device)?;
     let found = imported.model.config().architecture;

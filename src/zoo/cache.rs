@@ -7,13 +7,13 @@ use std::{
     env,
     ffi::OsString,
     fs::{self, File, TryLockError},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
+use crate::files::sha256_of;
 
 use super::{Entry, ZooError, download};
 use crate::sinks::Terminal;
@@ -223,24 +223,6 @@ fn cache_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     set("SAGEMAKER_BURN_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("sagemaker-burn")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/sagemaker-burn")))
-}
-
-/// sha256 of a file in lower-case hexadecimal digits.
-pub(super) fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
 }
 
 /// A bar on `terminal` for [`Cache::fetch`]; nothing is drawn where nobody watches.

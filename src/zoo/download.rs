@@ -15,7 +15,8 @@ use ureq::{
     http::{Response, StatusCode, header},
 };
 
-use super::{Entry, Progress, cache::sha256_of};
+use super::{Entry, Progress};
+use crate::files::sha256_of;
 
 /// Attempts at one address after the first one failed in a way that may pass.
 const RETRIES: u32 = 3;
