@@ -2,7 +2,7 @@
 //!
 //! `RunStarted (Step* Evaluating* EpochEnded)* Evaluating* TestEnded? Best? RunEnded`
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One thing the training loop says.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +74,7 @@ pub struct EvaluationStep {
 }
 
 /// The figures of an epoch. Losses are means over images, accuracies are fractions from 0 to 1.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Epoch, from 1.
     pub epoch: usize,
@@ -105,7 +105,7 @@ pub struct EpochMetrics {
 }
 
 /// The figures of the test split.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestMetrics {
     /// Mean loss over the images.
     pub loss: f64,
@@ -120,7 +120,7 @@ pub struct TestMetrics {
 }
 
 /// The best value of the metric by which epochs are ranked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestMetric {
     /// The metric's name as printed, such as `validation:accuracy`.
     pub metric: String,
