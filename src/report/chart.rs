@@ -108,10 +108,10 @@ fn draw(
     let mut chart = ChartBuilder::on(&root)
         .margin(8)
         .margin_right(16)
-        .x_label_area_size(38)
-        .y_label_area_size(46)
+        .x_label_area_size(44)
+        .y_label_area_size(54)
         .build_cartesian_2d(epochs, 0.0..highest)?;
-    let font = FontDesc::new(FontFamily::SansSerif, 13.0, FontStyle::Normal);
+    let font = FontDesc::new(FontFamily::SansSerif, 17.0, FontStyle::Normal);
     chart
         .configure_mesh()
         .disable_x_mesh()

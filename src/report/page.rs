@@ -89,10 +89,7 @@ fn figures(report: &Report) -> Vec<(String, String)> {
     }
     if !report.epochs.is_empty() {
         let seconds = report.epochs.iter().map(|epoch| epoch.seconds).sum();
-        figures.push((
-            format!("Time for {} epochs", report.epochs.len()),
-            duration(seconds),
-        ));
+        figures.push(("Training time".into(), duration(seconds)));
     }
     let peak = report
         .epochs
