@@ -244,7 +244,6 @@ pub(super) fn sha256_of(path: &Path) -> io::Result<String> {
 }
 
 /// A bar on `terminal` for [`Cache::fetch`]; nothing is drawn where nobody watches.
-#[must_use]
 pub fn progress_bar(terminal: &Terminal, entry: &Entry) -> impl FnMut(Progress) + use<> {
     let style = ProgressStyle::with_template(
         "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",
