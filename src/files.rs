@@ -68,6 +68,11 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
         .collect())
 }
 
+/// The time now in UTC, RFC 3339, to the second.
+pub fn now_utc() -> String {
+    jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string()
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

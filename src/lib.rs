@@ -26,6 +26,7 @@ pub mod logging;
 pub mod memory;
 pub mod model;
 pub mod run_folder;
+pub mod report;
 pub mod sinks;
 pub mod train;
 pub mod zoo;

@@ -59,7 +59,7 @@ impl Manifest {
             format: FORMAT.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             burn: crate::BURN_VERSION.into(),
-            created: jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string(),
+            created: crate::files::now_utc(),
             network,
             classes,
             class_to_idx,

@@ -18,9 +18,9 @@ const DEMO_SETTINGS: [(&str, &str); 7] = [
     ("weights", "none"),
     ("model", "resnet18"),
     ("image-size", "64"),
+    ("batch-size", "16"),
     ("epochs", "6"),
-    ("learning-rate", "0.002"),
-    ("augmentation", "crop"),
+    ("augmentation", "none"),
     ("top-k", "2"),
 ];
 

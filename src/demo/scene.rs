@@ -2,6 +2,8 @@
 //!
 //! Input: a shape and a source of randomness. Output: an RGB image of about 96 by 96 pixels.
 
+use std::ops::Range;
+
 use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt};
 
@@ -9,6 +11,12 @@ use super::Shape;
 
 /// Red, green and blue from 0 to 1.
 type Colour = [f32; 3];
+
+/// Channels of backgrounds, strokes and shapes. A shape is always lighter than what is behind it: with light and dark
+/// exchanged at random, a few minutes of training from nothing would not be enough.
+const DARK: Range<f32> = 0.0..0.5;
+const MIDDLE: Range<f32> = 0.25..0.75;
+const LIGHT: Range<f32> = 0.6..1.0;
 
 /// A shape placed in pixels.
 struct Placed {
@@ -47,7 +55,7 @@ pub(super) fn random(shape: Shape, rng: &mut impl Rng) -> RgbImage {
     let strokes: Vec<Stroke> = (0..rng.random_range(0..=4))
         .map(|_| Stroke::random(w, h, rng))
         .collect();
-    let placed = Placed::random(shape, w, h, &background, rng);
+    let placed = Placed::random(shape, w, h, rng);
     let noise = rng.random_range(0.01..0.08);
     RgbImage::from_fn(width, height, |column, row| {
         // The middle of the pixel.
@@ -65,8 +73,8 @@ impl Background {
     fn random(rng: &mut impl Rng) -> Self {
         let angle: f32 = rng.random_range(0.0..std::f32::consts::TAU);
         Self {
-            from: colour(rng),
-            to: colour(rng),
+            from: colour(DARK, rng),
+            to: colour(DARK, rng),
             direction: (angle.cos(), angle.sin()),
         }
     }
@@ -76,39 +84,14 @@ impl Background {
         let along = (x - 0.5) * self.direction.0 + (y - 0.5) * self.direction.1;
         mix(self.from, self.to, (along + 0.5).clamp(0.0, 1.0))
     }
-
-    /// A colour that stands out at `(x, y)`, in fractions, and around it.
-    fn contrasting(&self, x: f32, y: f32, rng: &mut impl Rng) -> Colour {
-        const LEAST_DIFFERENCE: f32 = 0.45;
-        let behind = self.at(x, y);
-        loop {
-            let candidate = colour(rng);
-            let square: f32 = candidate
-                .iter()
-                .zip(behind)
-                .map(|(one, other)| (one - other).powi(2))
-                .sum();
-            // Any colour of the cube has such another one: its corners are at least 0.86 away from some corner.
-            if square.sqrt() >= LEAST_DIFFERENCE {
-                return candidate;
-            }
-        }
-    }
 }
 
 impl Placed {
-    fn random(
-        shape: Shape,
-        width: f32,
-        height: f32,
-        background: &Background,
-        rng: &mut impl Rng,
-    ) -> Self {
-        let scale = width.min(height) * rng.random_range(0.24..0.36);
-        // Up to a sixth of a shape may be cut off by the border.
-        let margin = scale * 0.95;
-        let x = rng.random_range(margin..width - margin);
-        let y = rng.random_range(margin..height - margin);
+    fn random(shape: Shape, width: f32, height: f32, rng: &mut impl Rng) -> Self {
+        let scale = width.min(height) * rng.random_range(0.3..0.42);
+        // Near the middle, where the crops of training and evaluation look.
+        let x = width * rng.random_range(0.4..0.6);
+        let y = height * rng.random_range(0.4..0.6);
         let angle: f32 = rng.random_range(0.0..std::f32::consts::TAU);
         Self {
             shape,
@@ -118,7 +101,7 @@ impl Placed {
             stretch: rng.random_range(0.85..1.15),
             sine: angle.sin(),
             cosine: angle.cos(),
-            colour: background.contrasting(x / width, y / height, rng),
+            colour: colour(LIGHT, rng),
         }
     }
 
@@ -139,7 +122,7 @@ impl Stroke {
             from: (x, y),
             to: (x + dx, y + dy),
             half_width: rng.random_range(0.5..2.0),
-            colour: colour(rng),
+            colour: colour(MIDDLE, rng),
         }
     }
 
@@ -161,8 +144,9 @@ fn mix(under: Colour, over: Colour, share: f32) -> Colour {
     std::array::from_fn(|channel| under[channel] * (1.0 - share) + over[channel] * share)
 }
 
-fn colour(rng: &mut impl Rng) -> Colour {
-    std::array::from_fn(|_| rng.random_range(0.0..1.0))
+/// A colour of random hue whose channels are in `range`.
+fn colour(range: Range<f32>, rng: &mut impl Rng) -> Colour {
+    std::array::from_fn(|_| rng.random_range(range.clone()))
 }
 
 fn level(channel: f32) -> u8 {
@@ -186,20 +170,6 @@ mod tests {
     fn edges_are_smooth() {
         assert_eq!((covered(-3.0), covered(0.0), covered(3.0)), (1.0, 0.5, 0.0));
         assert_eq!(covered(0.25), 0.25);
-    }
-
-    #[test]
-    fn a_shape_stands_out_from_what_is_behind_it() {
-        let mut rng = StdRng::seed_from_u64(3);
-        for _ in 0..200 {
-            let background = Background::random(&mut rng);
-            let front = background.contrasting(0.3, 0.6, &mut rng);
-            let behind = background.at(0.3, 0.6);
-            let square: f32 = (0..3)
-                .map(|channel| (front[channel] - behind[channel]).powi(2))
-                .sum();
-            assert!(square.sqrt() > 0.44);
-        }
     }
 
     #[test]

@@ -110,7 +110,9 @@ fn checkerboard(x: f32, y: f32) -> f32 {
     // Only the three lines inside the board: a light field has no outline at the border.
     let to_line = |value: f32| (value - (value / FIELD).round().clamp(-1.0, 1.0) * FIELD).abs();
     let to_outline = to_line(x).min(to_line(y));
-    let is_dark = ((x / FIELD).floor() + (y / FIELD).floor()).rem_euclid(2.0) < 1.0;
+    // Beyond the border goes on what is inside it, or half-covered pixels would draw the border.
+    let field = |value: f32| (value / FIELD).floor().clamp(-2.0, 1.0);
+    let is_dark = (field(x) + field(y)).rem_euclid(2.0) < 1.0;
     let fields = if is_dark { -to_outline } else { to_outline };
     fields.max(rectangle(x, y, 2.0 * FIELD, 2.0 * FIELD))
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{EpochMetrics, Event, Sink, SinkError};
+use crate::files::write_atomically;
 
 const HEADER: &str = "epoch,global_step,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,top_k,valid_top_k,\
                       train_images_per_second,valid_images_per_second,seconds,peak_memory_bytes";
@@ -66,7 +67,7 @@ fn open(path: &Path, first_epoch: usize) -> Result<File, SinkError> {
         }
         _ => String::new(),
     };
-    replace(path, &format!("{HEADER}\n{kept}")).map_err(SinkError::file(path))?;
+    write_atomically(path, format!("{HEADER}\n{kept}").as_bytes()).map_err(SinkError::file(path))?;
     OpenOptions::new()
         .append(true)
         .open(path)
@@ -87,33 +88,6 @@ fn kept_rows(text: &str, first_epoch: usize) -> Option<String> {
         row.ends_with('\n') && epoch.is_some_and(|epoch| epoch < first_epoch)
     };
     Some(rows.split_inclusive('\n').filter(is_kept).collect())
-}
-
-/// Replaces the file in one step, so that a crash here cannot lose the rows of earlier epochs.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".results")
-        .tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    readable_by_others(file.as_file())?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-/// A temporary file is private to its owner; results are for whoever may look into the folder.
-#[cfg(unix)]
-fn readable_by_others(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_: &File) -> io::Result<()> {
-    Ok(())
 }
 
 fn row(m: &EpochMetrics) -> String {

@@ -105,7 +105,7 @@ pub struct EpochMetrics {
 }
 
 /// The figures of the test split.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestMetrics {
     /// Mean loss over the images.
     pub loss: f64,
@@ -120,7 +120,7 @@ pub struct TestMetrics {
 }
 
 /// The best value of the metric by which epochs are ranked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BestMetric {
     /// The metric's name as printed, such as `validation:accuracy`.
     pub metric: String,

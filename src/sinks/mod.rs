@@ -6,7 +6,9 @@
 
 mod csv;
 mod event;
+mod event_file;
 mod metric_line;
+mod metric_table;
 mod progress;
 pub mod proto;
 mod tensorboard;
@@ -17,7 +19,8 @@ pub use csv::CsvSink;
 pub use event::{
     BestMetric, EpochMetrics, EvaluationStep, Event, RunStarted, StepMetrics, TestMetrics,
 };
-pub use metric_line::{MetricLineSink, metric_definitions};
+pub use metric_line::MetricLineSink;
+pub use metric_table::metric_definitions;
 pub use progress::ProgressSink;
 pub use tensorboard::TensorBoardSink;
 pub use terminal::{Terminal, TerminalWriter};

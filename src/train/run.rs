@@ -230,7 +230,7 @@ impl Run<'_> {
 
     /// Leaves with nothing but the checkpoint.
     fn left_early(&self, state: TrainState) -> Result<Outcome, TrainError> {
-        summary::print_interrupted(self.folder.path(), &state.progress);
+        summary::announce_interrupted(self.folder.path(), &state.progress);
         let ended = Ended::Stopped(Stop::Interrupt);
         Ok(Outcome { ended, folder: self.folder.path().to_owned(), metrics: BTreeMap::new() })
     }
@@ -253,7 +253,7 @@ impl Run<'_> {
 
         // After SIGTERM there are two minutes left, and the artifact matters more than the test split.
         let hurried = matches!(ended, Ended::Stopped(_));
-        let mut test = None;
+        let (mut test, mut reported_test) = (None, None);
         if let Some(folder) = self.splits.test.as_ref().filter(|_| !hurried) {
             let started = std::time::Instant::now();
             let source = ImageSource::new(loaders.in_order(folder), preprocess.clone(), self.device.device.clone());
@@ -264,7 +264,9 @@ impl Run<'_> {
             })?;
             skipped.extend(source.skipped());
             if let Some(scores) = &test {
-                sinks.emit(&Event::TestEnded(test_metrics(scores, top_k, started.elapsed().as_secs_f64())));
+                let metrics = test_metrics(scores, top_k, started.elapsed().as_secs_f64());
+                sinks.emit(&Event::TestEnded(metrics.clone()));
+                reported_test = Some(metrics);
             }
         }
         let metrics = exported_metrics(&state.progress, test.as_ref());
@@ -296,10 +298,10 @@ impl Run<'_> {
             split,
             scores: scores.as_ref(),
             skipped: &skipped,
-            test_metrics: split == "test",
+            test: reported_test.as_ref(),
         };
         findings.write(self.folder.path())?;
-        findings.print(self.folder.path());
+        findings.announce(self.folder.path());
         Ok(Outcome { ended, folder: self.folder.path().to_owned(), metrics })
     }
 
@@ -335,9 +337,4 @@ fn exported_metrics(progress: &Progress, test: Option<&Scores>) -> BTreeMap<Stri
         metrics.insert("test:loss".into(), test.loss());
     }
     metrics
-}
-
-/// Where a resumed run finds its checkpoint.
-pub fn checkpoint_path(run: &Path) -> PathBuf {
-    run.join("weights").join(LAST)
 }

@@ -1,37 +1,39 @@
 //! What a run says about itself in words: the data at the start, the result at the end, and the report.
 //!
-//! Input: the run's figures. Output: lines for people on stderr and stdout, and files in the run folder.
+//! Input: the run's figures. Output: lines for people on stderr, and `confusion.csv` and `report.html` in the run folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::Stop;
 use super::checkpoint::Progress;
 use super::fit::Ended;
 use super::run::TrainError;
-use super::Stop;
 use crate::config::Setting;
-use crate::data::{Skipped, SplitOrigin, Splits};
+use crate::data::{ImageFolder, Skipped, SplitOrigin, Splits};
 use crate::device::Selected;
 use crate::eval::{Scores, write_confusion};
+use crate::report::{self, ClassScore, Confusion, Report, SkippedFile, SplitRow};
 use crate::run_folder::RunArgs;
+use crate::sinks::TestMetrics;
 
 /// Says what was found in the data set.
 pub fn announce_data(splits: &Splits) {
-    let test = splits.test.as_ref().map_or(0, |test| test.samples.len());
+    let test = splits.test.as_ref().map_or(0, ImageFolder::len);
     tracing::info!(
         "data: {} classes; {} images to train on, {} to validate, {test} to test",
         splits.train.classes.len(),
-        splits.train.samples.len(),
-        splits.valid.samples.len(),
+        splits.train.len(),
+        splits.valid.len(),
     );
-    if let SplitOrigin::Stratified { .. } = &splits.origin {
+    if splits.origin != SplitOrigin::Folders {
         tracing::info!("data: {}", splits.origin);
     }
 }
 
 /// Says how to go on after Ctrl-C.
-pub fn print_interrupted(folder: &Path, progress: &Progress) {
+pub fn announce_interrupted(folder: &Path, progress: &Progress) {
     tracing::warn!(
-        "interrupted in epoch {}, after {} of its batches; go on with: sagemaker-burn train --resume {}",
+        "interrupted in epoch {} after {} batches; go on with: sagemaker-burn train --resume {}",
         progress.epoch + 1,
         progress.batch,
         folder.display()
@@ -46,40 +48,153 @@ pub struct Findings<'a> {
     pub splits: &'a Splits,
     pub progress: &'a Progress,
     pub ended: Ended,
-    /// Where `scores` come from.
+    /// The split that `scores` come from.
     pub split: &'a str,
     pub scores: Option<&'a Scores>,
+    pub test: Option<&'a TestMetrics>,
     pub skipped: &'a [Skipped],
-    pub test_metrics: bool,
 }
 
 impl Findings<'_> {
-    /// Writes `confusion.csv`.
+    /// Writes `confusion.csv` and `report.html`.
     ///
     /// # Errors
     /// The folder cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), TrainError> {
-        let classes = &self.splits.train.classes;
         if let Some(scores) = self.scores {
             let path = folder.join("confusion.csv");
-            write_confusion(&path, &scores.confusion, classes).map_err(at(&path))?;
+            let written = write_confusion(&path, &scores.confusion, &self.splits.train.classes);
+            written.map_err(|source| TrainError::Write { path, source })?;
         }
-        Ok(())
+        let path = folder.join("report.html");
+        report::write(&path, &self.report(folder)).map_err(|source| TrainError::Write { path, source })
     }
 
-    /// Says how it went and what can be done next.
-    pub fn print(&self, folder: &Path) {
-        let how = match self.ended {
-            Ended::Completed => "done",
-            Ended::EarlyStopped => "stopped early, no better epoch came",
-            Ended::Stopped(Stop::Terminate) => "stopped by SIGTERM",
-            Ended::Stopped(Stop::Interrupt) => "interrupted",
+    fn report(&self, folder: &Path) -> Report {
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+        let network = self.settings.iter().find(|s| s.name == "model").map_or("network", |s| &s.value);
+        Report {
+            title: format!("{name}: {network} on {} classes", self.splits.train.classes.len()),
+            created: crate::files::now_utc(),
+            configuration: self.settings.to_vec(),
+            splits: self.split_rows(),
+            epochs: self.progress.history.clone(),
+            best_epoch: self.progress.best.best.as_ref().map(|best| best.epoch),
+            test: self.test.cloned(),
+            confusion: self.scores.map(|scores| Confusion {
+                split: self.split.to_string(),
+                classes: self.splits.train.classes.clone(),
+                counts: scores.confusion.rows(),
+            }),
+            per_class: self.scores.map(|scores| self.class_scores(scores)).unwrap_or_default(),
+            skipped: self.skipped_files(),
+            environment: self.environment(),
+            command: self.args.command.clone(),
+        }
+    }
+
+    fn split_rows(&self) -> Vec<SplitRow> {
+        let folders = [("train", Some(&self.splits.train)), ("valid", Some(&self.splits.valid))];
+        let folders = folders.into_iter().chain([("test", self.splits.test.as_ref())]);
+        let row = |(split, folder): (&str, Option<&ImageFolder>)| {
+            let counts = folder?.class_counts();
+            Some(SplitRow {
+                split: split.to_string(),
+                images: counts.iter().sum(),
+                fewest_per_class: counts.iter().copied().min().unwrap_or(0),
+                most_per_class: counts.iter().copied().max().unwrap_or(0),
+            })
         };
-        tracing::info!("{how} after {} epochs", self.progress.history.len());
+        folders.filter_map(row).collect()
+    }
+
+    fn class_scores(&self, scores: &Scores) -> Vec<ClassScore> {
+        let classes = self.splits.train.classes.iter().zip(scores.per_class());
+        classes
+            .map(|(class, s)| ClassScore {
+                class: class.clone(),
+                precision: s.precision,
+                recall: s.recall,
+                f1: s.f1,
+                support: s.support,
+            })
+            .collect()
+    }
+
+    fn skipped_files(&self) -> Vec<SkippedFile> {
+        let file = |s: &Skipped| SkippedFile { path: s.path.display().to_string(), reason: s.reason.clone() };
+        self.skipped.iter().map(file).collect()
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut rows = vec![
+            ("sagemaker-burn".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            ("Burn".to_string(), crate::BURN_VERSION.to_string()),
+            ("device".to_string(), format!("{} ({})", self.device.name, self.device.why)),
+            ("cores".to_string(), cores.to_string()),
+            ("platform".to_string(), format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+            ("data".to_string(), self.args.data.display().to_string()),
+        ];
+        if let Some(bytes) = crate::memory::peak_bytes() {
+            rows.push(("peak memory".to_string(), format!("{:.0} MB", bytes as f64 / 1e6)));
+        }
+        rows
+    }
+
+    /// Says how it went and what can be done next. None of these lines may look like a metric line.
+    pub fn announce(&self, folder: &Path) {
+        let epochs = self.progress.history.len();
+        match self.ended {
+            Ended::Completed => tracing::info!("\ndone after {epochs} epochs"),
+            Ended::EarlyStopped => tracing::info!("\nstopped early after {epochs} epochs: no better one came"),
+            Ended::Stopped(Stop::Terminate) => tracing::info!("\nstopped by SIGTERM after {epochs} epochs"),
+            Ended::Stopped(Stop::Interrupt) => tracing::info!("\ninterrupted after {epochs} epochs"),
+        }
+        if let Some(best) = &self.progress.best.best {
+            tracing::info!("  best epoch {}: {:.1} % of the validation images are right", best.epoch, best.accuracy * 100.0);
+        }
+        if let Some(test) = self.test {
+            tracing::info!("  test: {:.1} % of {} images are right", test.accuracy * 100.0, test.images);
+        }
+        if !self.skipped.is_empty() {
+            tracing::info!("  {} broken images were left out; the report lists them", self.skipped.len());
+        }
+        let shown = folder.display();
+        tracing::info!("  model   {shown}/model");
+        tracing::info!("  report  {shown}/report.html");
+        tracing::info!("\nnext:");
+        if let Some(example) = self.example() {
+            tracing::info!("  sagemaker-burn predict --model {shown}/model {}", quoted(&example.display().to_string()));
+        }
+        let data = quoted(&self.args.data.display().to_string());
+        tracing::info!("  sagemaker-burn eval {shown}/model --data {data}");
+        tracing::info!("  sagemaker-burn export --model {shown}/model --output classifier.onnx");
+    }
+
+    /// A photo that the network was not trained on.
+    fn example(&self) -> Option<&Path> {
+        let folder = self.splits.test.as_ref().unwrap_or(&self.splits.valid);
+        folder.samples.first().map(|sample| sample.path.as_path())
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError {
-    let path: PathBuf = path.to_owned();
-    move |source| TrainError::Write { path, source }
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    match path.chars().all(plain) {
+        true => path.to_string(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn awkward_paths_are_quoted_for_the_shell() {
+        assert_eq!(quoted("a/b-1.jpg"), "a/b-1.jpg");
+        assert_eq!(quoted("my dog's.jpg"), r"'my dog'\''s.jpg'");
+    }
 }

@@ -226,7 +226,6 @@ fn cache_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
 }
 
 /// A bar on `terminal` for [`Cache::fetch`]; nothing is drawn where nobody watches.
-#[must_use]
 pub fn progress_bar(terminal: &Terminal, entry: &Entry) -> impl FnMut(Progress) + use<> {
     let style = ProgressStyle::with_template(
         "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} eta {eta}",

@@ -150,11 +150,14 @@ pub(super) fn from_any(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), DownloadError> {
     let mut outcome = Ok(());
-    for url in urls {
+    for (number, url) in urls.iter().enumerate() {
         outcome = with_retries(target, url, first_pause, progress);
         match &outcome {
             Ok(()) | Err(DownloadError::Store { .. }) => break,
-            Err(error) => tracing::warn!("{error}"),
+            Err(error) if number + 1 < urls.len() => {
+                tracing::warn!("{error}; trying the next address")
+            }
+            Err(_) => {}
         }
     }
     outcome

@@ -11,7 +11,7 @@ pub enum ZooError {
     #[error(
         "--weights {given}: no such file and no such name in the model zoo{}; allowed are none, the path of an ONNX file, \
          or one of: {}",
-        .suggestion.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default(),
+        .suggestion.as_ref().map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default(),
         .names.join(", ")
     )]
     UnknownWeights {

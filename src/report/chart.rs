@@ -1,0 +1,185 @@
+//! Line charts over the epochs.
+//!
+//! Input: named series of `(epoch, value)`. Output: an SVG without fixed size or background, so that the page's style
+//! decides both.
+
+use plotters::{
+    prelude::*,
+    style::{FontDesc, FontFamily, FontStyle, RGBColor},
+};
+
+use super::html::Html;
+
+/// Colours of series that keep apart on white, on black and for most colour-blind readers.
+const COLOURS: [RGBColor; 3] = [
+    RGBColor(0x3b, 0x82, 0xf6),
+    RGBColor(0xf9, 0x73, 0x16),
+    RGBColor(0x10, 0xa3, 0x7f),
+];
+/// Reads on white and on black.
+const GREY: RGBColor = RGBColor(0x80, 0x88, 0x94);
+const SIZE: (u32, u32) = (560, 300);
+
+/// A line of a chart.
+pub(super) struct Series {
+    pub(super) name: String,
+    /// `(epoch, value)`; values that are not finite are left out.
+    pub(super) points: Vec<(i32, f64)>,
+}
+
+/// The values that an axis covers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Range {
+    /// From zero to the largest value.
+    FromZero,
+    /// From zero to one.
+    Fraction,
+}
+
+/// A chart with its legend as caption; nothing without a point. `marked` is an epoch to draw a line at.
+pub(super) fn figure(title: &str, series: &[Series], range: Range, marked: Option<i32>) -> Html {
+    let drawn: Vec<Vec<(i32, f64)>> = series.iter().map(|series| finite(&series.points)).collect();
+    let Some(last_epoch) = drawn.iter().flatten().map(|point| point.0).max() else {
+        return Html::default();
+    };
+    let highest = match range {
+        Range::Fraction => 1.0,
+        Range::FromZero => headroom(
+            drawn
+                .iter()
+                .flatten()
+                .map(|point| point.1)
+                .fold(0.0, f64::max),
+        ),
+    };
+    let mut svg = String::new();
+    // Drawing to a string fails only for coordinates without extent, which the ranges exclude.
+    if let Err(error) = draw(&mut svg, &drawn, last_epoch, highest, marked) {
+        tracing::warn!("the chart `{title}` is left out of the report: {error}");
+        return Html::default();
+    }
+    let legend: Html = series
+        .iter()
+        .zip(COLOURS)
+        .map(|(series, RGBColor(red, green, blue))| {
+            let dot = Html(format!(
+                "<i style=\"background:rgb({red},{green},{blue})\"></i>"
+            ));
+            dot.and(Html::text(&series.name)).within("span")
+        })
+        .collect();
+    let title = Html::text(title).within("strong").and(Html("<br>".into()));
+    let caption = title.and(legend).within("figcaption");
+    caption.and(responsive(svg)).within("figure")
+}
+
+fn finite(points: &[(i32, f64)]) -> Vec<(i32, f64)> {
+    points
+        .iter()
+        .copied()
+        .filter(|point| point.1.is_finite())
+        .collect()
+}
+
+/// Room above the highest value; never nothing.
+fn headroom(highest: f64) -> f64 {
+    if highest > 0.0 { highest * 1.08 } else { 1.0 }
+}
+
+/// Takes the size off the root element and leaves the `viewBox`, so that the picture grows and shrinks with the page.
+fn responsive(svg: String) -> Html {
+    Html(svg.replacen(
+        &format!("width=\"{}\" height=\"{}\" ", SIZE.0, SIZE.1),
+        "role=\"img\" ",
+        1,
+    ))
+}
+
+fn draw(
+    svg: &mut String,
+    series: &[Vec<(i32, f64)>],
+    last_epoch: i32,
+    highest: f64,
+    marked: Option<i32>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    // A single epoch gets an axis around it.
+    let epochs = if last_epoch > 1 { 1..last_epoch } else { 0..2 };
+    let mut chart = ChartBuilder::on(&root)
+        .margin(8)
+        .margin_right(16)
+        .x_label_area_size(44)
+        .y_label_area_size(54)
+        .build_cartesian_2d(epochs, 0.0..highest)?;
+    let font = FontDesc::new(FontFamily::SansSerif, 17.0, FontStyle::Normal);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .bold_line_style(GREY.mix(0.35))
+        .light_line_style(TRANSPARENT)
+        .axis_style(GREY)
+        .x_labels(10)
+        .y_labels(6)
+        .y_label_formatter(&|value| format!("{value:.2}"))
+        .label_style(font.clone())
+        .axis_desc_style(font)
+        .x_desc("epoch")
+        .draw()?;
+    if let Some(epoch) = marked.filter(|epoch| (1..=last_epoch).contains(epoch)) {
+        let line = [(epoch, 0.0), (epoch, highest)];
+        chart.draw_series(DashedLineSeries::new(line, 4, 4, GREY.into()))?;
+    }
+    for (points, colour) in series.iter().zip(COLOURS) {
+        chart.draw_series(LineSeries::new(
+            points.iter().copied(),
+            colour.stroke_width(2),
+        ))?;
+        chart.draw_series(
+            points
+                .iter()
+                .map(|point| Circle::new(*point, 3, colour.filled())),
+        )?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(points: &[(i32, f64)]) -> [Series; 1] {
+        [Series {
+            name: "train <loss>".into(),
+            points: points.to_vec(),
+        }]
+    }
+
+    #[test]
+    fn a_chart_has_a_dot_for_each_finite_value() {
+        let points = [(1, 2.0), (2, f64::NAN), (3, 1.0)];
+        let html = figure("Loss", &series(&points), Range::FromZero, Some(3)).0;
+        assert_eq!(html.matches("<circle").count(), 2, "{html}");
+        assert!(
+            html.contains("viewBox=\"0 0 560 300\"") && !html.contains("width=\"560\""),
+            "{html}"
+        );
+        assert!(html.contains("train &lt;loss&gt;"));
+    }
+
+    #[test]
+    fn one_epoch_and_none_and_zeros_are_drawn() {
+        assert_eq!(
+            figure("Loss", &series(&[(1, 0.0)]), Range::FromZero, None)
+                .0
+                .matches("<circle")
+                .count(),
+            1
+        );
+        assert_eq!(figure("Loss", &series(&[]), Range::FromZero, None).0, "");
+        assert_eq!(
+            figure("Loss", &series(&[(1, f64::NAN)]), Range::Fraction, None).0,
+            ""
+        );
+    }
+}
