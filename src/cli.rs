@@ -257,7 +257,12 @@ pub struct EvalArgs {
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = values::count, hide_default_value = true)]
     pub top_k: usize,
     /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
-    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "auto",
+        hide_default_value = true
+    )]
     pub device: DeviceRequest,
     /// Stop at the first broken image instead of skipping it
     #[arg(long)]
@@ -279,7 +284,12 @@ pub struct PredictArgs {
     #[arg(long)]
     pub json: bool,
     /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
-    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "auto",
+        hide_default_value = true
+    )]
     pub device: DeviceRequest,
 }
 

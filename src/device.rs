@@ -29,7 +29,10 @@ impl FromStr for DeviceRequest {
             "cuda" | "gpu" => Ok(DeviceRequest::Cuda(0)),
             other => {
                 let index = other.strip_prefix("cuda:").ok_or_else(expected)?;
-                index.parse().map(DeviceRequest::Cuda).map_err(|_| expected())
+                index
+                    .parse()
+                    .map(DeviceRequest::Cuda)
+                    .map_err(|_| expected())
             }
         }
     }
@@ -48,16 +51,26 @@ impl fmt::Display for DeviceRequest {
 /// Why a device cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    #[error("--device cuda: this program was built without CUDA; build it with `cargo build --release --features cuda`, or use --device cpu")]
+    #[error(
+        "--device cuda: this program was built without CUDA; build it with `cargo build --release --features cuda`, or use --device cpu"
+    )]
     NotBuilt,
-    #[error("--device cuda:{index}: no usable NVIDIA GPU was found (is the driver installed and, in a container, passed in with --gpus all?); use --device cpu")]
+    #[error(
+        "--device cuda:{index}: no usable NVIDIA GPU was found (is the driver installed and, in a container, passed in with --gpus all?); use --device cpu"
+    )]
     NoGpu { index: usize },
     #[error("--device cuda:{index}: there are only {count} GPUs, cuda:0 to cuda:{}", count - 1)]
     NoSuchGpu { index: usize, count: usize },
-    #[error("--precision bfloat16 needs a CUDA device, and {device} was taken: use --precision float32")]
+    #[error(
+        "--precision bfloat16 needs a CUDA device, and {device} was taken: use --precision float32"
+    )]
     Precision { device: String },
     #[error("{device} could not be set to {precision}: {message}")]
-    Configure { device: String, precision: Precision, message: String },
+    Configure {
+        device: String,
+        precision: Precision,
+        message: String,
+    },
 }
 
 /// A device to compute on.
@@ -74,7 +87,12 @@ pub struct Selected {
 impl Selected {
     /// Nothing but the CPU, for commands and tests that need no choice.
     pub fn cpu() -> Self {
-        Selected { device: Device::flex(), name: "cpu".into(), why: "asked for".into(), is_cpu: true }
+        Selected {
+            device: Device::flex(),
+            name: "cpu".into(),
+            why: "asked for".into(),
+            is_cpu: true,
+        }
     }
 }
 
@@ -86,11 +104,15 @@ pub fn select(request: DeviceRequest, precision: Precision) -> Result<Selected, 
     let selected = match request {
         DeviceRequest::Cpu => Selected::cpu(),
         DeviceRequest::Cuda(index) => cuda(index, "asked for".into())?,
-        DeviceRequest::Auto if !cfg!(feature = "cuda") => {
-            Selected { why: "this program was built without CUDA".into(), ..Selected::cpu() }
-        }
+        DeviceRequest::Auto if !cfg!(feature = "cuda") => Selected {
+            why: "this program was built without CUDA".into(),
+            ..Selected::cpu()
+        },
         DeviceRequest::Auto => match gpu_count() {
-            0 => Selected { why: "no usable NVIDIA GPU was found".into(), ..Selected::cpu() },
+            0 => Selected {
+                why: "no usable NVIDIA GPU was found".into(),
+                ..Selected::cpu()
+            },
             count => cuda(0, format!("the first of {count} usable GPUs"))?,
         },
     };
@@ -100,7 +122,9 @@ pub fn select(request: DeviceRequest, precision: Precision) -> Result<Selected, 
 /// How many CUDA devices can be used; 0 without the feature or the driver.
 pub fn gpu_count() -> usize {
     #[cfg(feature = "cuda")]
-    return Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len();
+    return Device::enumerate(burn::tensor::DeviceType::Cuda)
+        .into_vec()
+        .len();
     #[cfg(not(feature = "cuda"))]
     0
 }
@@ -110,7 +134,12 @@ fn cuda(index: usize, why: String) -> Result<Selected, DeviceError> {
     match gpu_count() {
         0 => Err(DeviceError::NoGpu { index }),
         count if index >= count => Err(DeviceError::NoSuchGpu { index, count }),
-        _ => Ok(Selected { device: Device::cuda(index), name: format!("cuda:{index}"), why, is_cpu: false }),
+        _ => Ok(Selected {
+            device: Device::cuda(index),
+            name: format!("cuda:{index}"),
+            why,
+            is_cpu: false,
+        }),
     }
 }
 
@@ -126,13 +155,18 @@ fn with_precision(mut selected: Selected, precision: Precision) -> Result<Select
         return Ok(selected);
     }
     if selected.is_cpu {
-        return Err(DeviceError::Precision { device: selected.name });
+        return Err(DeviceError::Precision {
+            device: selected.name,
+        });
     }
-    selected.device.configure((FloatDType::BF16, IntDType::I32)).map_err(|error| DeviceError::Configure {
-        device: selected.name.clone(),
-        precision,
-        message: format!("{error:?}"),
-    })?;
+    selected
+        .device
+        .configure((FloatDType::BF16, IntDType::I32))
+        .map_err(|error| DeviceError::Configure {
+            device: selected.name.clone(),
+            precision,
+            message: format!("{error:?}"),
+        })?;
     Ok(selected)
 }
 
@@ -147,7 +181,10 @@ mod tests {
         }
         assert_eq!("CUDA".parse(), Ok(DeviceRequest::Cuda(0)));
         for bad in ["tpu", "cuda:", "cuda:x", "cuda:-1"] {
-            assert!(bad.parse::<DeviceRequest>().unwrap_err().contains("cuda:0"), "{bad}");
+            assert!(
+                bad.parse::<DeviceRequest>().unwrap_err().contains("cuda:0"),
+                "{bad}"
+            );
         }
     }
 
@@ -159,13 +196,18 @@ mod tests {
 
     #[test]
     fn bfloat16_on_the_cpu_is_refused_with_the_way_out() {
-        let error = select(DeviceRequest::Cpu, Precision::Bfloat16).unwrap_err().to_string();
+        let error = select(DeviceRequest::Cpu, Precision::Bfloat16)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("float32"), "{error}");
     }
 
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn cuda_without_the_feature_is_an_error_not_a_panic() {
-        assert!(matches!(select(DeviceRequest::Cuda(0), Precision::Float32), Err(DeviceError::NotBuilt)));
+        assert!(matches!(
+            select(DeviceRequest::Cuda(0), Precision::Float32),
+            Err(DeviceError::NotBuilt)
+        ));
     }
 }

@@ -70,7 +70,10 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
 
 /// The time now in UTC, RFC 3339, to the second.
 pub fn now_utc() -> String {
-    jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string()
+    jiff::Timestamp::now()
+        .round(jiff::Unit::Second)
+        .unwrap_or_default()
+        .to_string()
 }
 
 /// Lower-case hexadecimal.

@@ -14,7 +14,10 @@ use crate::sinks::{Terminal, TerminalWriter};
 
 /// Starts logging. `RUST_LOG=debug` (or trace, warn, error) changes how much is said.
 pub fn install() {
-    let level = std::env::var("RUST_LOG").ok().and_then(|text| text.parse().ok()).unwrap_or(Level::INFO);
+    let level = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(Level::INFO);
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .event_format(PlainLines)
@@ -47,14 +50,21 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         match *event.metadata().level() {
             Level::ERROR => write!(writer, "error: ")?,
             Level::WARN => write!(writer, "warning: ")?,
             Level::INFO => {}
             level => write!(writer, "{}: ", level.as_str().to_ascii_lowercase())?,
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
+        context
+            .field_format()
+            .format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }
 }

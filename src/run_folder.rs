@@ -17,8 +17,13 @@ const ARGS: &str = "args.json";
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error("--output {path} already holds a run: give another folder, or continue that run with --resume {path}")]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "--output {path} already holds a run: give another folder, or continue that run with --resume {path}"
+    )]
     Taken { path: PathBuf },
     #[error("--resume: there is no run under {path}/ to continue; name the run folder")]
     NothingToResume { path: PathBuf },
@@ -61,7 +66,11 @@ impl RunFolder {
     /// It cannot be made, or holds a run already.
     pub fn create(output: Option<&Path>, kind: &str) -> Result<Self, RunFolderError> {
         let path = match output {
-            Some(path) if path.join(ARGS).exists() => return Err(RunFolderError::Taken { path: path.to_owned() }),
+            Some(path) if path.join(ARGS).exists() => {
+                return Err(RunFolderError::Taken {
+                    path: path.to_owned(),
+                });
+            }
             Some(path) => make(path).map(|()| path.to_owned())?,
             None => next_free(Path::new(RUNS), kind)?,
         };
@@ -105,11 +114,17 @@ impl RunFolder {
     /// The file cannot be written.
     pub fn write_args(&self, args: &RunArgs, settings: &[Setting]) -> Result<(), RunFolderError> {
         let path = self.path.join(ARGS);
-        let file =
-            ArgsFile { version: env!("CARGO_PKG_VERSION").into(), args: args.clone(), settings: settings.to_vec() };
-        let text = serde_json::to_string_pretty(&file)
-            .map_err(|e| RunFolderError::Args { path: path.clone(), message: e.to_string() })?;
-        crate::files::write_atomically(&path, text.as_bytes()).map_err(|source| RunFolderError::Io { path, source })
+        let file = ArgsFile {
+            version: env!("CARGO_PKG_VERSION").into(),
+            args: args.clone(),
+            settings: settings.to_vec(),
+        };
+        let text = serde_json::to_string_pretty(&file).map_err(|e| RunFolderError::Args {
+            path: path.clone(),
+            message: e.to_string(),
+        })?;
+        crate::files::write_atomically(&path, text.as_bytes())
+            .map_err(|source| RunFolderError::Io { path, source })
     }
 
     /// Reads `args.json`.
@@ -118,10 +133,14 @@ impl RunFolder {
     /// The file is missing or damaged.
     pub fn read_args(&self) -> Result<(RunArgs, Vec<Setting>), RunFolderError> {
         let path = self.path.join(ARGS);
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| RunFolderError::Io { path: path.clone(), source })?;
-        let file: ArgsFile =
-            serde_json::from_str(&text).map_err(|e| RunFolderError::Args { path, message: e.to_string() })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| RunFolderError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let file: ArgsFile = serde_json::from_str(&text).map_err(|e| RunFolderError::Args {
+            path,
+            message: e.to_string(),
+        })?;
         Ok((file.args, file.settings))
     }
 }
@@ -131,11 +150,15 @@ impl RunFolder {
 /// # Errors
 /// There is none.
 pub fn newest_model() -> Result<PathBuf, RunFolderError> {
-    newest(Path::new(RUNS), "model/manifest.json").ok_or_else(|| RunFolderError::NoModel { path: RUNS.into() })
+    newest(Path::new(RUNS), "model/manifest.json")
+        .ok_or_else(|| RunFolderError::NoModel { path: RUNS.into() })
 }
 
 fn make(path: &Path) -> Result<(), RunFolderError> {
-    std::fs::create_dir_all(path).map_err(|source| RunFolderError::Io { path: path.to_owned(), source })
+    std::fs::create_dir_all(path).map_err(|source| RunFolderError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Creates `<parent>/<kind>-N` for the first N that is free; creating it is what claims the number.
@@ -156,7 +179,10 @@ fn next_free(parent: &Path, kind: &str) -> Result<PathBuf, RunFolderError> {
 fn newest(parent: &Path, file: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(parent).ok()?.flatten();
     let with_time = entries.filter_map(|entry| {
-        let written = std::fs::metadata(entry.path().join(file)).ok()?.modified().ok()?;
+        let written = std::fs::metadata(entry.path().join(file))
+            .ok()?
+            .modified()
+            .ok()?;
         Some((written, entry.path()))
     });
     with_time.max().map(|(_, path)| path)
@@ -169,20 +195,45 @@ mod tests {
     #[test]
     fn numbers_count_up_and_taken_folders_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(next_free(dir.path(), "train").unwrap(), dir.path().join("train-1"));
-        assert_eq!(next_free(dir.path(), "train").unwrap(), dir.path().join("train-2"));
+        assert_eq!(
+            next_free(dir.path(), "train").unwrap(),
+            dir.path().join("train-1")
+        );
+        assert_eq!(
+            next_free(dir.path(), "train").unwrap(),
+            dir.path().join("train-2")
+        );
         let run = RunFolder::create(Some(&dir.path().join("mine")), "train").unwrap();
-        run.write_args(&RunArgs { data: "d".into(), command: vec![] }, &[]).unwrap();
-        let error = RunFolder::create(Some(run.path()), "train").unwrap_err().to_string();
-        assert!(error.contains("--resume") && error.contains("mine"), "{error}");
+        run.write_args(
+            &RunArgs {
+                data: "d".into(),
+                command: vec![],
+            },
+            &[],
+        )
+        .unwrap();
+        let error = RunFolder::create(Some(run.path()), "train")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("--resume") && error.contains("mine"),
+            "{error}"
+        );
     }
 
     #[test]
     fn args_round_trip() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunFolder::create(Some(dir.path()), "train").unwrap();
-        let args = RunArgs { data: "/data".into(), command: vec!["sagemaker-burn".into(), "--demo".into()] };
-        let settings = vec![Setting { name: "epochs".into(), value: "3".into(), source: "default".into() }];
+        let args = RunArgs {
+            data: "/data".into(),
+            command: vec!["sagemaker-burn".into(), "--demo".into()],
+        };
+        let settings = vec![Setting {
+            name: "epochs".into(),
+            value: "3".into(),
+            source: "default".into(),
+        }];
         run.write_args(&args, &settings).unwrap();
         assert_eq!(run.read_args().unwrap(), (args, settings));
     }
@@ -190,6 +241,9 @@ mod tests {
     #[test]
     fn resuming_needs_a_checkpoint() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(RunFolder::resume(dir.path()), Err(RunFolderError::NoCheckpoint { .. })));
+        assert!(matches!(
+            RunFolder::resume(dir.path()),
+            Err(RunFolderError::NoCheckpoint { .. })
+        ));
     }
 }

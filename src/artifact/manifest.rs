@@ -54,7 +54,11 @@ impl Manifest {
         metrics: BTreeMap<String, f64>,
         settings: Vec<Setting>,
     ) -> Self {
-        let class_to_idx = classes.iter().enumerate().map(|(i, name)| (name.clone(), i)).collect();
+        let class_to_idx = classes
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.clone(), i))
+            .collect();
         Manifest {
             format: FORMAT.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -75,12 +79,20 @@ impl Manifest {
     /// # Errors
     /// A file that cannot be read, is no manifest, or contradicts itself.
     pub fn read(path: &Path) -> Result<Self, ArtifactError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ArtifactError::Io { path: path.to_owned(), source })?;
-        let bad = |message: String| ArtifactError::Manifest { path: path.to_owned(), message };
+        let text = std::fs::read_to_string(path).map_err(|source| ArtifactError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let bad = |message: String| ArtifactError::Manifest {
+            path: path.to_owned(),
+            message,
+        };
         let manifest: Manifest = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
         if manifest.format != FORMAT {
-            return Err(bad(format!("format `{}`, this version reads `{FORMAT}`", manifest.format)));
+            return Err(bad(format!(
+                "format `{}`, this version reads `{FORMAT}`",
+                manifest.format
+            )));
         }
         if manifest.classes.len() != manifest.network.num_classes {
             return Err(bad(format!(
@@ -90,8 +102,14 @@ impl Manifest {
             )));
         }
         // A manifest names files of its own folder; anything else would make loading read where it must not.
-        if let Some(name) = manifest.files.keys().find(|name| name.contains(['/', '\\']) || name.as_str() == "..") {
-            return Err(bad(format!("it lists the file `{name}`, which is not in its folder")));
+        if let Some(name) = manifest
+            .files
+            .keys()
+            .find(|name| name.contains(['/', '\\']) || name.as_str() == "..")
+        {
+            return Err(bad(format!(
+                "it lists the file `{name}`, which is not in its folder"
+            )));
         }
         Ok(manifest)
     }

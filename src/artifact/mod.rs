@@ -22,7 +22,9 @@ pub use manifest::{FileEntry, Manifest};
 
 use crate::files::sha256_of;
 use crate::model::onnx::{ExportError, ExportOptions, export};
-use crate::model::{ResNet, StateDictError, WeightsFileError, read_safetensors, state_dict, write_safetensors};
+use crate::model::{
+    ResNet, StateDictError, WeightsFileError, read_safetensors, state_dict, write_safetensors,
+};
 
 /// Name of the description of a model directory.
 pub const MANIFEST: &str = "manifest.json";
@@ -36,18 +38,31 @@ pub const ONNX: &str = "model.onnx";
 pub enum ArtifactError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("{path}: no model here; expected a directory with {MANIFEST}, such as runs/train-1/model")]
+    #[error(
+        "{path}: no model here; expected a directory with {MANIFEST}, such as runs/train-1/model"
+    )]
     NotAModel { path: PathBuf },
-    #[error("{path}: not a readable manifest ({message}); copy the model directory again or train again")]
+    #[error(
+        "{path}: not a readable manifest ({message}); copy the model directory again or train again"
+    )]
     Manifest { path: PathBuf, message: String },
-    #[error("{path}: the file is damaged (sha256 {found}, the manifest says {expected}); copy the model directory again")]
-    Damaged { path: PathBuf, expected: String, found: String },
+    #[error(
+        "{path}: the file is damaged (sha256 {found}, the manifest says {expected}); copy the model directory again"
+    )]
+    Damaged {
+        path: PathBuf,
+        expected: String,
+        found: String,
+    },
     #[error("{path}: the file that {MANIFEST} lists is missing; copy the model directory again")]
     Missing { path: PathBuf },
     #[error(transparent)]
     WeightsFile(#[from] WeightsFileError),
     #[error("{path}: {source}")]
-    Weights { path: PathBuf, source: StateDictError },
+    Weights {
+        path: PathBuf,
+        source: StateDictError,
+    },
     #[error(transparent)]
     Onnx(#[from] ExportError),
 }
@@ -66,7 +81,11 @@ pub struct Artifact {
 ///
 /// # Errors
 /// The directory cannot be written.
-pub fn save(folder: &Path, model: &ResNet, mut manifest: Manifest) -> Result<Manifest, ArtifactError> {
+pub fn save(
+    folder: &Path,
+    model: &ResNet,
+    mut manifest: Manifest,
+) -> Result<Manifest, ArtifactError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| ArtifactError::Io { path, source }
@@ -74,7 +93,9 @@ pub fn save(folder: &Path, model: &ResNet, mut manifest: Manifest) -> Result<Man
     std::fs::create_dir_all(folder).map_err(at(folder))?;
     let manifest_path = folder.join(MANIFEST);
     match std::fs::remove_file(&manifest_path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&manifest_path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(at(&manifest_path)(error));
+        }
         _ => {}
     }
     let metadata = HashMap::from([("classes".to_string(), manifest.classes_json())]);
@@ -85,10 +106,14 @@ pub fn save(folder: &Path, model: &ResNet, mut manifest: Manifest) -> Result<Man
         let path = folder.join(name);
         let bytes = std::fs::metadata(&path).map_err(at(&path))?.len();
         let sha256 = sha256_of(&path).map_err(at(&path))?;
-        manifest.files.insert(name.to_string(), FileEntry { bytes, sha256 });
+        manifest
+            .files
+            .insert(name.to_string(), FileEntry { bytes, sha256 });
     }
-    let text = serde_json::to_string_pretty(&manifest)
-        .map_err(|e| ArtifactError::Manifest { path: manifest_path.clone(), message: e.to_string() })?;
+    let text = serde_json::to_string_pretty(&manifest).map_err(|e| ArtifactError::Manifest {
+        path: manifest_path.clone(),
+        message: e.to_string(),
+    })?;
     crate::files::write_atomically(&manifest_path, text.as_bytes()).map_err(at(&manifest_path))?;
     Ok(manifest)
 }
@@ -97,7 +122,12 @@ pub fn save(folder: &Path, model: &ResNet, mut manifest: Manifest) -> Result<Man
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_onnx(path: &Path, model: &ResNet, manifest: &Manifest, fold_batch_norm: bool) -> Result<(), ArtifactError> {
+pub fn write_onnx(
+    path: &Path,
+    model: &ResNet,
+    manifest: &Manifest,
+    fold_batch_norm: bool,
+) -> Result<(), ArtifactError> {
     let options = ExportOptions {
         image_size: Some([manifest.preprocess.crop as usize; 2]),
         metadata: BTreeMap::from([
@@ -125,31 +155,54 @@ impl Artifact {
         let weights = folder.join(WEIGHTS);
         if !manifest.files.contains_key(WEIGHTS) {
             let message = format!("it lists no {WEIGHTS}");
-            return Err(ArtifactError::Manifest { path: folder.join(MANIFEST), message });
+            return Err(ArtifactError::Manifest {
+                path: folder.join(MANIFEST),
+                message,
+            });
         }
         let (tensors, _) = read_safetensors(&weights)?;
-        let model = ResNet::from_state_dict(&manifest.network, tensors, device)
-            .map_err(|source| ArtifactError::Weights { path: weights, source })?;
-        Ok(Artifact { manifest, model, path: folder })
+        let model =
+            ResNet::from_state_dict(&manifest.network, tensors, device).map_err(|source| {
+                ArtifactError::Weights {
+                    path: weights,
+                    source,
+                }
+            })?;
+        Ok(Artifact {
+            manifest,
+            model,
+            path: folder,
+        })
     }
 }
 
 /// The model directory that `path` means: itself or its `model/`.
 fn locate(path: &Path) -> Result<PathBuf, ArtifactError> {
     let candidates = [path.to_owned(), path.join("model")];
-    let found = candidates.into_iter().find(|folder| folder.join(MANIFEST).is_file());
-    found.ok_or_else(|| ArtifactError::NotAModel { path: path.to_owned() })
+    let found = candidates
+        .into_iter()
+        .find(|folder| folder.join(MANIFEST).is_file());
+    found.ok_or_else(|| ArtifactError::NotAModel {
+        path: path.to_owned(),
+    })
 }
 
 fn check_file(path: &Path, entry: &FileEntry) -> Result<(), ArtifactError> {
     let found = sha256_of(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => ArtifactError::Missing { path: path.to_owned() },
-        _ => ArtifactError::Io { path: path.to_owned(), source },
+        io::ErrorKind::NotFound => ArtifactError::Missing {
+            path: path.to_owned(),
+        },
+        _ => ArtifactError::Io {
+            path: path.to_owned(),
+            source,
+        },
     })?;
     match found == entry.sha256 {
         true => Ok(()),
-        false => {
-            Err(ArtifactError::Damaged { path: path.to_owned(), expected: entry.sha256.clone(), found })
-        }
+        false => Err(ArtifactError::Damaged {
+            path: path.to_owned(),
+            expected: entry.sha256.clone(),
+            found,
+        }),
     }
 }

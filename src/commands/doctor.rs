@@ -12,8 +12,12 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
     let device = select(DeviceRequest::Auto, Precision::Float32)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cache = Cache::from_env()?;
-    let cached: Vec<&str> =
-        Zoo::builtin().list().iter().filter(|e| cache.path(e).is_file()).map(|e| e.name.as_str()).collect();
+    let cached: Vec<&str> = Zoo::builtin()
+        .list()
+        .iter()
+        .filter(|e| cache.path(e).is_file())
+        .map(|e| e.name.as_str())
+        .collect();
     let report = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "burn": crate::BURN_VERSION,
@@ -35,9 +39,11 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
         let text = match value {
             serde_json::Value::String(text) => text.clone(),
             serde_json::Value::Array(items) if items.is_empty() => "none".into(),
-            serde_json::Value::Array(items) => {
-                items.iter().filter_map(|i| i.as_str()).collect::<Vec<_>>().join(", ")
-            }
+            serde_json::Value::Array(items) => items
+                .iter()
+                .filter_map(|i| i.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
             other => other.to_string(),
         };
         println!("{:20} {text}", name.replace('_', " "));

@@ -18,8 +18,14 @@ pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
     let device = select(args.device, Precision::Float32)?;
     let artifact = Artifact::load(&args.model, &device.device)?;
     let manifest = &artifact.manifest;
-    let folder = labelled_images(&args.data, args.split.as_deref())?.with_classes(&manifest.classes)?;
-    tracing::info!("{} images of {} on {}", folder.len(), folder.root.display(), device.name);
+    let folder =
+        labelled_images(&args.data, args.split.as_deref())?.with_classes(&manifest.classes)?;
+    tracing::info!(
+        "{} images of {} on {}",
+        folder.len(),
+        folder.root.display(),
+        device.name
+    );
 
     let config = LoaderConfig {
         workers: workers_or_cores(args.workers),
@@ -28,22 +34,39 @@ pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
         cache: ImageCache::new(0).into(),
         ..LoaderConfig::new(args.batch_size, manifest.preprocess.clone(), Mode::Eval)
     };
-    let source = ImageSource::new(Loader::new(folder, config), manifest.preprocess.clone(), device.device.clone());
+    let source = ImageSource::new(
+        Loader::new(folder, config),
+        manifest.preprocess.clone(),
+        device.device.clone(),
+    );
     let steps = source.batches();
     let mut sinks = Sinks::new().with(ProgressSink::new(crate::logging::terminal()));
-    let scores = evaluate(&artifact.model, &source, manifest.classes.len(), args.top_k, |step| {
-        sinks.emit(&Event::Evaluating(EvaluationStep { split: "test", step, steps }));
-        true
-    })?;
+    let scores = evaluate(
+        &artifact.model,
+        &source,
+        manifest.classes.len(),
+        args.top_k,
+        |step| {
+            sinks.emit(&Event::Evaluating(EvaluationStep {
+                split: "test",
+                step,
+                steps,
+            }));
+            true
+        },
+    )?;
     sinks.emit(&Event::RunEnded);
-    let scores = scores.filter(|s| s.images() > 0).ok_or("no image could be read: see the warnings above")?;
+    let scores = scores
+        .filter(|s| s.images() > 0)
+        .ok_or("no image could be read: see the warnings above")?;
     let skipped = source.skipped().len();
     let findings = as_json(&scores, &manifest.classes, skipped);
     if let Some(output) = &args.output {
         std::fs::create_dir_all(output).map_err(|e| format!("{}: {e}", output.display()))?;
         write_json(&output.join("metrics.json"), &findings)?;
         let path = output.join("confusion.csv");
-        write_confusion(&path, &scores.confusion, &manifest.classes).map_err(|e| format!("{}: {e}", path.display()))?;
+        write_confusion(&path, &scores.confusion, &manifest.classes)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
     }
     match args.json {
         true => println!("{findings}"),
@@ -57,7 +80,9 @@ fn labelled_images(root: &Path, split: Option<&str>) -> Result<ImageFolder, Comm
     let Some(folders) = SplitFolders::find(root)? else {
         return match split {
             None => Ok(ImageFolder::open(root)?),
-            Some(name) => Err(format!("--split {name}: {} holds no split folders", root.display()).into()),
+            Some(name) => {
+                Err(format!("--split {name}: {} holds no split folders", root.display()).into())
+            }
         };
     };
     let chosen = match split {
@@ -67,14 +92,23 @@ fn labelled_images(root: &Path, split: Option<&str>) -> Result<ImageFolder, Comm
         Some("test" | "testing") => folders.test,
         Some(name) => return Err(format!("--split {name}: expected train, valid or test").into()),
     };
-    let path = chosen.ok_or_else(|| format!("--split {}: {} has no such folder", split.unwrap_or("test"), root.display()))?;
+    let path = chosen.ok_or_else(|| {
+        format!(
+            "--split {}: {} has no such folder",
+            split.unwrap_or("test"),
+            root.display()
+        )
+    })?;
     Ok(ImageFolder::open(path)?)
 }
 
 fn as_json(scores: &Scores, classes: &[String], skipped: usize) -> Value {
     let (k, top_k) = scores.top_k();
-    let per_class: serde_json::Map<String, Value> =
-        classes.iter().cloned().zip(scores.per_class().iter().map(|s| json!(s))).collect();
+    let per_class: serde_json::Map<String, Value> = classes
+        .iter()
+        .cloned()
+        .zip(scores.per_class().iter().map(|s| json!(s)))
+        .collect();
     json!({
         "images": scores.images(),
         "skipped": skipped,
@@ -99,5 +133,10 @@ fn print_text(scores: &Scores, classes: &[String], skipped: usize) {
         }
     }
     let (k, top_k) = scores.top_k();
-    println!("\nimages {}  skipped {skipped}  loss {:.4}  top1 {:.4}  top{k} {top_k:.4}", scores.images(), scores.loss(), scores.accuracy());
+    println!(
+        "\nimages {}  skipped {skipped}  loss {:.4}  top1 {:.4}  top{k} {top_k:.4}",
+        scores.images(),
+        scores.loss(),
+        scores.accuracy()
+    );
 }

@@ -9,13 +9,19 @@ use crate::device::Selected;
 use crate::model::{state_dict, write_safetensors};
 
 pub fn run(args: &ExportArgs) -> Result<(), CommandError> {
-    let format = match (args.format, args.output.extension().and_then(|e| e.to_str())) {
+    let format = match (
+        args.format,
+        args.output.extension().and_then(|e| e.to_str()),
+    ) {
         (Some(format), _) => format,
         (None, Some("onnx")) => ExportFormat::Onnx,
         (None, Some("safetensors")) => ExportFormat::Safetensors,
         _ => {
             let output = args.output.display();
-            return Err(format!("--output {output}: the ending says no format; use .onnx, .safetensors or --format").into());
+            return Err(format!(
+                "--output {output}: the ending says no format; use .onnx, .safetensors or --format"
+            )
+            .into());
         }
     };
     if args.fold_batch_norm && format == ExportFormat::Safetensors {
@@ -23,9 +29,15 @@ pub fn run(args: &ExportArgs) -> Result<(), CommandError> {
     }
     let artifact = Artifact::load(&args.model, &Selected::cpu().device)?;
     match format {
-        ExportFormat::Onnx => write_onnx(&args.output, &artifact.model, &artifact.manifest, args.fold_batch_norm)?,
+        ExportFormat::Onnx => write_onnx(
+            &args.output,
+            &artifact.model,
+            &artifact.manifest,
+            args.fold_batch_norm,
+        )?,
         ExportFormat::Safetensors => {
-            let metadata = HashMap::from([("classes".to_string(), artifact.manifest.classes_json())]);
+            let metadata =
+                HashMap::from([("classes".to_string(), artifact.manifest.classes_json())]);
             write_safetensors(&args.output, &state_dict(&artifact.model), &metadata)?;
         }
     }

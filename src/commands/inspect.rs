@@ -6,12 +6,20 @@ use crate::data::inspect::{InspectOptions, inspect};
 use crate::sinks::{EvaluationStep, Event, ProgressSink, Sinks};
 
 pub fn run(args: &InspectArgs) -> Result<(), CommandError> {
-    let options = InspectOptions { workers: workers_or_cores(args.workers), ..Default::default() };
-    let sinks = std::sync::Mutex::new(Sinks::new().with(ProgressSink::new(crate::logging::terminal())));
+    let options = InspectOptions {
+        workers: workers_or_cores(args.workers),
+        ..Default::default()
+    };
+    let sinks =
+        std::sync::Mutex::new(Sinks::new().with(ProgressSink::new(crate::logging::terminal())));
     let inspection = inspect(&args.dir, &options, &|done, total| {
         // A poisoned lock means that a progress display failed; the inspection does not depend on it.
         if let Ok(mut sinks) = sinks.lock() {
-            sinks.emit(&Event::Evaluating(EvaluationStep { split: "images", step: done, steps: total }));
+            sinks.emit(&Event::Evaluating(EvaluationStep {
+                split: "images",
+                step: done,
+                steps: total,
+            }));
         }
     })?;
     if let Ok(mut sinks) = sinks.lock() {

@@ -37,7 +37,12 @@ pub fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Some(Command::Zoo(command)) => zoo::run(&command).map(done),
         Some(Command::Doctor(args)) => doctor::run(&args).map(done),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "sagemaker-burn", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "sagemaker-burn",
+                &mut std::io::stdout(),
+            );
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -51,5 +56,6 @@ fn workers_or_cores(workers: Option<usize>) -> usize {
 /// Writes pretty JSON.
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), CommandError> {
     let text = serde_json::to_string_pretty(value)?;
-    crate::files::write_atomically(path, text.as_bytes()).map_err(|e| format!("{}: {e}", path.display()).into())
+    crate::files::write_atomically(path, text.as_bytes())
+        .map_err(|e| format!("{}: {e}", path.display()).into())
 }

@@ -54,7 +54,11 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
             }
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Files as they are, folders as the images in them.
@@ -66,9 +70,18 @@ fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
             continue;
         }
         let entries = std::fs::read_dir(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let mut found: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| is_image(p)).collect();
+        let mut found: Vec<PathBuf> = entries
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| is_image(p))
+            .collect();
         if found.is_empty() {
-            return Err(format!("{}: no images in this folder ({})", path.display(), EXTENSIONS.join(", ")).into());
+            return Err(format!(
+                "{}: no images in this folder ({})",
+                path.display(),
+                EXTENSIONS.join(", ")
+            )
+            .into());
         }
         found.sort();
         images.extend(found);
@@ -77,13 +90,16 @@ fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
 }
 
 fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .map(str::to_ascii_lowercase);
     path.is_file() && extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
 fn classify(artifact: &Artifact, path: &Path, device: &Selected) -> Result<Vec<f32>, CommandError> {
-    // A decoder's error names the file already.
-    let image = decode_file(path, &DecodeLimits::default())?;
+    let image = decode_file(path, &DecodeLimits::default())
+        .map_err(|e| format!("{}: {e}", path.display()))?;
     let preprocess = &artifact.manifest.preprocess;
     let side = preprocess.crop as usize;
     let batch = Batch {
@@ -94,14 +110,30 @@ fn classify(artifact: &Artifact, path: &Path, device: &Selected) -> Result<Vec<f
         height: side,
         width: side,
     };
-    let logits = artifact.model.forward(normalise(&batch, preprocess, &device.device), Mode::Eval);
-    Ok(softmax(logits, 1).into_data().convert::<f32>().iter::<f32>().collect())
+    let logits = artifact
+        .model
+        .forward(normalise(&batch, preprocess, &device.device), Mode::Eval);
+    Ok(softmax(logits, 1)
+        .into_data()
+        .convert::<f32>()
+        .iter::<f32>()
+        .collect())
 }
 
 fn top<'a>(artifact: &'a Artifact, probabilities: &[f32], top_k: usize) -> Vec<Guess<'a>> {
-    let classes = artifact.manifest.classes.iter().enumerate().zip(probabilities);
-    let mut guesses: Vec<Guess> =
-        classes.map(|((index, class), p)| Guess { class, index, probability: *p }).collect();
+    let classes = artifact
+        .manifest
+        .classes
+        .iter()
+        .enumerate()
+        .zip(probabilities);
+    let mut guesses: Vec<Guess> = classes
+        .map(|((index, class), p)| Guess {
+            class,
+            index,
+            probability: *p,
+        })
+        .collect();
     guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     guesses.truncate(top_k);
     guesses
@@ -121,9 +153,18 @@ fn print_bars(image: &Path, guesses: &[Guess], gap: bool) {
         println!();
     }
     println!("{}", image.display());
-    let width = guesses.iter().map(|g| g.class.chars().count()).max().unwrap_or(0);
+    let width = guesses
+        .iter()
+        .map(|g| g.class.chars().count())
+        .max()
+        .unwrap_or(0);
     for guess in guesses {
         let filled = (guess.probability * BAR as f32).round() as usize;
-        println!("  {:width$}  {:6.2} %  {}", guess.class, guess.probability * 100.0, "█".repeat(filled));
+        println!(
+            "  {:width$}  {:6.2} %  {}",
+            guess.class,
+            guess.probability * 100.0,
+            "█".repeat(filled)
+        );
     }
 }

@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use super::CommandError;
 use crate::cli::TrainArgs;
 use crate::config::{Layer, Resolved, Source, from_environment, read_file, resolve};
-use crate::demo;
-use crate::run_folder::{RunArgs, RunFolder};
-use crate::train::{Ended, Stop, train};
+use crate::run_folder::RunFolder;
+use crate::train::{Destination, Ended, Request, Stop, train};
 
 /// Exit code after Ctrl-C, as shells expect it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -31,15 +30,22 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
     let said = resumed.as_ref().map(RunFolder::read_args).transpose()?;
 
-    let mut layers = vec![Layer { source: Source::CommandLine, flags: args.flags.clone() }];
+    let mut layers = vec![Layer {
+        source: Source::CommandLine,
+        flags: args.flags.clone(),
+    }];
     if let (Some(folder), Some((_, settings))) = (&resumed, &said) {
         let pairs = settings.iter().map(|s| (s.name.clone(), s.value.clone()));
-        layers.push(Layer::from_pairs(Source::Resumed(folder.path().display().to_string()), pairs)?);
+        layers.push(Layer::from_pairs(
+            Source::Resumed(folder.path().display().to_string()),
+            pairs,
+        )?);
     }
     if let Some(path) = &args.hyperparameters {
         layers.push(read_file(path)?);
     }
-    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let environment = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     layers.push(from_environment(environment)?);
     if args.demo {
         let pairs = DEMO_SETTINGS.map(|(k, v)| (k.to_string(), v.to_string()));
@@ -52,27 +58,26 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     }
 
     let previous_data = said.map(|(args, _)| args.data);
-    let data = match (&args.local_data, previous_data, args.demo) {
-        (Some(path), ..) => Some(absolute(path)?),
-        (None, Some(path), _) => Some(path),
-        (None, None, true) => None,
-        (None, None, false) => return Err(NO_DATA.into()),
+    let data = match (&args.local_data, previous_data) {
+        (Some(path), _) => Some(absolute(path)?),
+        (None, Some(path)) => Some(path),
+        (None, None) if args.demo => None,
+        (None, None) => return Err(NO_DATA.into()),
     };
-    let folder = match &resumed {
-        Some(folder) => folder.clone(),
-        None => RunFolder::create(args.output.as_deref(), if args.demo { "demo" } else { "train" })?,
+    let destination = match resumed {
+        Some(folder) => Destination::Resumed(folder),
+        None => Destination::New {
+            output: args.output.clone(),
+        },
     };
-    let data = match data {
-        Some(path) => path,
-        None => {
-            let path = folder.path().join("data");
-            tracing::info!("drawing pictures into {}", path.display());
-            demo::draw(&path, resolved.config.seed)?;
-            path
-        }
-    };
-    let run_args = RunArgs { data, command: std::env::args().collect() };
-    let outcome = train(resolved, run_args, &folder, resumed.is_some())?;
+    let outcome = train(
+        resolved,
+        Request {
+            data,
+            destination,
+            command: std::env::args().collect(),
+        },
+    )?;
     Ok(match outcome.ended {
         Ended::Stopped(Stop::Interrupt) => ExitCode::from(INTERRUPTED),
         _ => ExitCode::SUCCESS,
@@ -83,15 +88,24 @@ const NO_DATA: &str = "no data to train on: give --local-data DIR, a folder of p
 folder per class), or try --demo, which needs no files";
 
 fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
-    std::fs::canonicalize(path).map_err(|error| format!("--local-data {}: {error}", path.display()).into())
+    std::fs::canonicalize(path)
+        .map_err(|error| format!("--local-data {}: {error}", path.display()).into())
 }
 
 fn print_settings(resolved: &Resolved) {
     let width = |text: fn(&crate::config::Setting) -> &str| {
-        resolved.settings.iter().map(|s| text(s).chars().count()).max().unwrap_or(0)
+        resolved
+            .settings
+            .iter()
+            .map(|s| text(s).chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let (names, values) = (width(|s| &s.name), width(|s| &s.value));
     for setting in &resolved.settings {
-        println!("{:names$}  {:values$}  {}", setting.name, setting.value, setting.source);
+        println!(
+            "{:names$}  {:values$}  {}",
+            setting.name, setting.value, setting.source
+        );
     }
 }

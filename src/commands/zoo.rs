@@ -11,18 +11,30 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
     let zoo = Zoo::builtin();
     let cache = Cache::from_env()?;
     match command {
-        ZooCommand::List { json: true } => println!("{}", serde_json::to_string_pretty(&json!(zoo.list()))?),
+        ZooCommand::List { json: true } => {
+            println!("{}", serde_json::to_string_pretty(&json!(zoo.list()))?)
+        }
         ZooCommand::List { json: false } => {
-            println!("{:18} {:10} {:>7} {:>7}  {:9} licence", "name", "network", "top-1", "MB", "state");
+            println!(
+                "{:18} {:10} {:>7} {:>7}  {:9} licence",
+                "name", "network", "top-1", "MB", "state"
+            );
             for entry in zoo.list() {
-                let state = if cache.path(entry).is_file() { "cached" } else { "not here" };
+                let state = if cache.path(entry).is_file() {
+                    "cached"
+                } else {
+                    "not here"
+                };
                 let megabytes = entry.bytes as f64 / 1e6;
                 println!(
                     "{:18} {:10} {:>5.2} % {megabytes:>7.1}  {state:9} {}",
                     entry.name, entry.architecture, entry.top1_percent, entry.licence
                 );
             }
-            println!("\nsagemaker-burn zoo fetch NAME downloads into {}", cache.folder().display());
+            println!(
+                "\nsagemaker-burn zoo fetch NAME downloads into {}",
+                cache.folder().display()
+            );
         }
         ZooCommand::Fetch { name } => {
             let entry = zoo.find(name.as_deref().unwrap_or(DEFAULT))?;
@@ -34,7 +46,11 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
             println!("{}: ok", path.display());
         }
         ZooCommand::Verify { name: None } => {
-            let cached: Vec<_> = zoo.list().iter().filter(|entry| cache.path(entry).is_file()).collect();
+            let cached: Vec<_> = zoo
+                .list()
+                .iter()
+                .filter(|entry| cache.path(entry).is_file())
+                .collect();
             if cached.is_empty() {
                 println!("nothing cached in {}", cache.folder().display());
             }

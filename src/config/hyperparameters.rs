@@ -21,16 +21,25 @@ fn reserved(name: &str) -> bool {
 /// A file that cannot be read or is not a flat JSON object, and any bad value, named with its key.
 pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
     let name = path.display().to_string();
-    let file_error = |message: String| ConfigError::File { path: name.clone(), message };
-    let text = std::fs::read_to_string(path).map_err(|error| file_error(error.to_string()))?;
-    let value: Value = serde_json::from_str(&text).map_err(|error| file_error(format!("not JSON: {error}")))?;
-    let Value::Object(map) = value else {
-        return Err(file_error("expected one JSON object such as {\"epochs\": \"3\"}".into()));
+    let file_error = |message: String| ConfigError::File {
+        path: name.clone(),
+        message,
     };
-    let pairs = map.into_iter().filter(|(key, _)| !reserved(key)).map(|(key, value)| {
-        let text = plain_text(value);
-        (key, text)
-    });
+    let text = std::fs::read_to_string(path).map_err(|error| file_error(error.to_string()))?;
+    let value: Value =
+        serde_json::from_str(&text).map_err(|error| file_error(format!("not JSON: {error}")))?;
+    let Value::Object(map) = value else {
+        return Err(file_error(
+            "expected one JSON object such as {\"epochs\": \"3\"}".into(),
+        ));
+    };
+    let pairs = map
+        .into_iter()
+        .filter(|(key, _)| !reserved(key))
+        .map(|(key, value)| {
+            let text = plain_text(value);
+            (key, text)
+        });
     Layer::from_pairs(Source::HyperparametersFile(name.clone()), pairs)
 }
 
@@ -97,15 +106,30 @@ mod tests {
         for text in ["[1]", "{", ""] {
             std::fs::write(file.path(), text).unwrap();
             let error = read_file(file.path()).unwrap_err().to_string();
-            assert!(error.contains(&file.path().display().to_string()), "{error}");
+            assert!(
+                error.contains(&file.path().display().to_string()),
+                "{error}"
+            );
         }
-        assert!(read_file(Path::new("/no/such/file.json")).unwrap_err().to_string().contains("/no/such/file.json"));
+        assert!(
+            read_file(Path::new("/no/such/file.json"))
+                .unwrap_err()
+                .to_string()
+                .contains("/no/such/file.json")
+        );
     }
 
     #[test]
     fn environment_names_are_upper_case_with_either_separator() {
-        let vars = [("SM_HP_BATCH-SIZE", "8"), ("SM_HP_WEIGHT_DECAY", "0.1"), ("HOME", "/")];
+        let vars = [
+            ("SM_HP_BATCH-SIZE", "8"),
+            ("SM_HP_WEIGHT_DECAY", "0.1"),
+            ("HOME", "/"),
+        ];
         let layer = from_environment(vars.map(|(k, v)| (k.to_string(), v.to_string()))).unwrap();
-        assert_eq!((layer.flags.batch_size, layer.flags.weight_decay), (Some(8), Some(0.1)));
+        assert_eq!(
+            (layer.flags.batch_size, layer.flags.weight_decay),
+            (Some(8), Some(0.1))
+        );
     }
 }

@@ -58,13 +58,18 @@ impl Layer {
             let flag = name.trim().replace('_', "-");
             match long_names(&command).find(|known| *known == flag) {
                 Some(known) => argv.push(format!("--{known}={}", value.trim())),
-                None => tracing::warn!("{source}: unknown hyperparameter '{name}' is ignored{}", did_you_mean(&command, &flag)),
+                None => tracing::warn!(
+                    "{source}: unknown hyperparameter '{name}' is ignored{}",
+                    did_you_mean(&command, &flag)
+                ),
             }
         }
-        let matches = command.try_get_matches_from(argv).map_err(|error| ConfigError::Value {
-            source_name: source.to_string(),
-            message: plain_message(&error),
-        })?;
+        let matches = command
+            .try_get_matches_from(argv)
+            .map_err(|error| ConfigError::Value {
+                source_name: source.to_string(),
+                message: plain_message(&error),
+            })?;
         let flags = TrainFlags::from_arg_matches(&matches).map_err(|error| ConfigError::Value {
             source_name: source.to_string(),
             message: plain_message(&error),
@@ -75,11 +80,17 @@ impl Layer {
 
 fn flags_command() -> Command {
     // A key may be given twice under two spellings; the later one counts, as with every JSON reader.
-    TrainFlags::augment_args(Command::new("hyperparameters").no_binary_name(false).args_override_self(true))
+    TrainFlags::augment_args(
+        Command::new("hyperparameters")
+            .no_binary_name(false)
+            .args_override_self(true),
+    )
 }
 
 fn long_names(command: &Command) -> impl Iterator<Item = &str> {
-    command.get_arguments().flat_map(|arg| arg.get_long_and_visible_aliases().unwrap_or_default())
+    command
+        .get_arguments()
+        .flat_map(|arg| arg.get_long_and_visible_aliases().unwrap_or_default())
 }
 
 /// `: did you mean 'batch-size'?` where a known name is near, else nothing.
@@ -96,7 +107,14 @@ fn did_you_mean(command: &Command, flag: &str) -> String {
 fn plain_message(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    text.split("\n\nUsage:").next().unwrap_or(text).split("\n\nFor more").next().unwrap_or(text).trim().to_string()
+    text.split("\n\nUsage:")
+        .next()
+        .unwrap_or(text)
+        .split("\n\nFor more")
+        .next()
+        .unwrap_or(text)
+        .trim()
+        .to_string()
 }
 
 #[cfg(test)]
@@ -106,16 +124,37 @@ mod tests {
 
     fn layer(pairs: &[(&str, &str)]) -> Result<Layer, ConfigError> {
         let pairs = pairs.iter().map(|(k, v)| (k.to_string(), v.to_string()));
-        Layer::from_pairs(Source::HyperparametersFile("hyperparameters.json".into()), pairs)
+        Layer::from_pairs(
+            Source::HyperparametersFile("hyperparameters.json".into()),
+            pairs,
+        )
     }
 
     #[test]
     fn dashes_underscores_and_aliases_are_equal() {
-        for name in ["batch-size", "batch_size", "mini-batch-size", "mini_batch_size"] {
-            assert_eq!(layer(&[(name, "8")]).unwrap().flags.batch_size, Some(8), "{name}");
+        for name in [
+            "batch-size",
+            "batch_size",
+            "mini-batch-size",
+            "mini_batch_size",
+        ] {
+            assert_eq!(
+                layer(&[(name, "8")]).unwrap().flags.batch_size,
+                Some(8),
+                "{name}"
+            );
         }
-        assert_eq!(layer(&[("train_only_top_layer", "True")]).unwrap().flags.freeze, Some(Toggle(true)));
-        assert_eq!(layer(&[("lr", "1e-4")]).unwrap().flags.learning_rate, Some(1e-4));
+        assert_eq!(
+            layer(&[("train_only_top_layer", "True")])
+                .unwrap()
+                .flags
+                .freeze,
+            Some(Toggle(true))
+        );
+        assert_eq!(
+            layer(&[("lr", "1e-4")]).unwrap().flags.learning_rate,
+            Some(1e-4)
+        );
     }
 
     #[test]
@@ -125,14 +164,22 @@ mod tests {
             assert!(error.contains(part), "{part} in {error}");
         }
         let error = layer(&[("batch-size", "many")]).unwrap_err().to_string();
-        assert!(error.contains("--batch-size") && error.contains("many") && error.contains("whole number"), "{error}");
+        assert!(
+            error.contains("--batch-size")
+                && error.contains("many")
+                && error.contains("whole number"),
+            "{error}"
+        );
         assert!(!error.contains("Usage"), "{error}");
     }
 
     #[test]
     fn unknown_names_are_skipped_and_near_ones_suggested() {
         assert_eq!(layer(&[("bach-size", "8")]).unwrap().flags.batch_size, None);
-        assert_eq!(did_you_mean(&flags_command(), "bach-size"), ": did you mean 'batch-size'?");
+        assert_eq!(
+            did_you_mean(&flags_command(), "bach-size"),
+            ": did you mean 'batch-size'?"
+        );
         assert_eq!(did_you_mean(&flags_command(), "zzz"), "");
     }
 

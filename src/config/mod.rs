@@ -22,7 +22,10 @@ pub use resolve::{DEFAULT_WEIGHTS, Resolved, Setting, TrainConfig, resolve};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{source_name}: {message}")]
-    Value { source_name: String, message: String },
+    Value {
+        source_name: String,
+        message: String,
+    },
     #[error("{path}: {message}")]
     File { path: String, message: String },
     #[error("{0}")]

@@ -87,9 +87,16 @@ impl Fold<'_> {
         origin: Source,
         show: impl Fn(&T) -> String,
     ) -> T {
-        let said = self.layers.iter().find_map(|l| field(&l.flags).clone().map(|v| (v, l.source.clone())));
+        let said = self
+            .layers
+            .iter()
+            .find_map(|l| field(&l.flags).clone().map(|v| (v, l.source.clone())));
         let (value, source) = said.unwrap_or((default, origin));
-        self.settings.push(Setting { name: name.into(), value: show(&value), source: source.to_string() });
+        self.settings.push(Setting {
+            name: name.into(),
+            value: show(&value),
+            source: source.to_string(),
+        });
         value
     }
 
@@ -105,18 +112,32 @@ impl Fold<'_> {
     }
 
     /// A value with a plain default.
-    fn plain<T: Clone + ToString>(&mut self, name: &str, field: impl Fn(&TrainFlags) -> &Option<T>, default: T) -> T {
+    fn plain<T: Clone + ToString>(
+        &mut self,
+        name: &str,
+        field: impl Fn(&TrainFlags) -> &Option<T>,
+        default: T,
+    ) -> T {
         self.value(name, field, default, Source::Default)
     }
 
-    fn toggle(&mut self, name: &str, field: impl Fn(&TrainFlags) -> &Option<Toggle>, default: bool, origin: Source) -> bool {
+    fn toggle(
+        &mut self,
+        name: &str,
+        field: impl Fn(&TrainFlags) -> &Option<Toggle>,
+        default: bool,
+        origin: Source,
+    ) -> bool {
         self.value(name, field, Toggle(default), origin).0
     }
 }
 
 /// The name of a choice as it is typed.
 fn typed<T: ValueEnum>(value: &T) -> String {
-    value.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
+    value
+        .to_possible_value()
+        .map(|v| v.get_name().to_string())
+        .unwrap_or_default()
 }
 
 fn derived(frozen: bool) -> Source {
@@ -129,56 +150,139 @@ fn derived(frozen: bool) -> Source {
 /// [`ConfigError::Conflict`] where two settings contradict each other.
 pub fn resolve(layers: &[Layer]) -> Result<Resolved, ConfigError> {
     use Source::Default;
-    let mut fold = Fold { layers, settings: Vec::new() };
+    let mut fold = Fold {
+        layers,
+        settings: Vec::new(),
+    };
     let f = &mut fold;
 
     let weights = f.plain("weights", |x| &x.weights, DEFAULT_WEIGHTS.to_string());
-    let model_text = |m: &Option<Architecture>| m.as_ref().map_or("as the weights say".into(), typed);
+    let model_text =
+        |m: &Option<Architecture>| m.as_ref().map_or("as the weights say".into(), typed);
     let model = match layers.iter().any(|l| l.flags.model.is_some()) {
-        true => f.pick("model", |x| &x.model, Architecture::Resnet18, Default, typed).into(),
+        true => f
+            .pick(
+                "model",
+                |x| &x.model,
+                Architecture::Resnet18,
+                Default,
+                typed,
+            )
+            .into(),
         false => f.pick("model", |_| &None, None, Default, model_text),
     };
     // Features of random weights say nothing, so only pretrained ones can be frozen. Frozen is the default because on
     // dog breeds, flowers and the like ImageNet's features with a good linear head are within a few points of full
     // fine-tuning at a fiftieth of its cost, and it cannot be got wrong.
     let pretrained = !weights.eq_ignore_ascii_case("none");
-    let freeze_origin = if pretrained { Default } else { Source::Derived("with weights=none".into()) };
+    let freeze_origin = if pretrained {
+        Default
+    } else {
+        Source::Derived("with weights=none".into())
+    };
     let freeze = f.toggle("freeze", |x| &x.freeze, pretrained, freeze_origin);
-    let epochs = f.value("epochs", |x| &x.epochs, if freeze { 20 } else { 10 }, derived(freeze));
+    let epochs = f.value(
+        "epochs",
+        |x| &x.epochs,
+        if freeze { 20 } else { 10 },
+        derived(freeze),
+    );
     let batch_size = f.plain("batch-size", |x| &x.batch_size, 32);
-    let optimizer = f.pick("optimizer", |x| &x.optimizer, OptimizerKind::Adamw, Default, typed);
+    let optimizer = f.pick(
+        "optimizer",
+        |x| &x.optimizer,
+        OptimizerKind::Adamw,
+        Default,
+        typed,
+    );
     let (rate, why) = default_learning_rate(optimizer, freeze, pretrained);
-    let learning_rate = f.value("learning-rate", |x| &x.learning_rate, rate, Source::Derived(why));
+    let learning_rate = f.value(
+        "learning-rate",
+        |x| &x.learning_rate,
+        rate,
+        Source::Derived(why),
+    );
     let momentum = f.plain("momentum", |x| &x.momentum, 0.9);
     let weight_decay = f.plain("weight-decay", |x| &x.weight_decay, 1e-4);
-    let lr_scheduler = f.pick("lr-scheduler", |x| &x.lr_scheduler, LrSchedulerKind::Cosine, Default, typed);
+    let lr_scheduler = f.pick(
+        "lr-scheduler",
+        |x| &x.lr_scheduler,
+        LrSchedulerKind::Cosine,
+        Default,
+        typed,
+    );
     // A pretrained backbone is easily torn apart by the first steps of a new head's gradients.
-    let warmup_epochs = f.value("warmup-epochs", |x| &x.warmup_epochs, if freeze { 0.0 } else { 0.5 }, derived(freeze));
+    let warmup_epochs = f.value(
+        "warmup-epochs",
+        |x| &x.warmup_epochs,
+        if freeze { 0.0 } else { 0.5 },
+        derived(freeze),
+    );
     let step = (epochs / 3).max(1);
-    let lr_scheduler_step =
-        f.value("lr-scheduler-step", |x| &x.lr_scheduler_step, step, Source::Derived(format!("with epochs={epochs}")));
+    let lr_scheduler_step = f.value(
+        "lr-scheduler-step",
+        |x| &x.lr_scheduler_step,
+        step,
+        Source::Derived(format!("with epochs={epochs}")),
+    );
     let lr_scheduler_factor = f.plain("lr-scheduler-factor", |x| &x.lr_scheduler_factor, 0.1);
     let label_smoothing = f.plain("label-smoothing", |x| &x.label_smoothing, 0.0);
-    let class_weights = f.pick("class-weights", |x| &x.class_weights, ClassWeights::None, Default, typed);
-    let augmented = if freeze { Augmentation::None } else { Augmentation::Crop };
-    let augmentation = f.pick("augmentation", |x| &x.augmentation, augmented, derived(freeze), typed);
+    let class_weights = f.pick(
+        "class-weights",
+        |x| &x.class_weights,
+        ClassWeights::None,
+        Default,
+        typed,
+    );
+    let augmented = if freeze {
+        Augmentation::None
+    } else {
+        Augmentation::Crop
+    };
+    let augmentation = f.pick(
+        "augmentation",
+        |x| &x.augmentation,
+        augmented,
+        derived(freeze),
+        typed,
+    );
     let mixup = above_zero(f.plain("mixup", |x| &x.mixup, 0.0));
     let ema_decay = above_zero(f.plain("ema-decay", |x| &x.ema_decay, 0.0));
     let grad_clip = above_zero(f.plain("grad-clip", |x| &x.grad_clip, 0.0));
     let grad_accumulation = f.plain("grad-accumulation", |x| &x.grad_accumulation, 1);
     let patience = f.plain("early-stopping-patience", |x| &x.early_stopping_patience, 0);
-    let early_stopping_min_epochs = f.plain("early-stopping-min-epochs", |x| &x.early_stopping_min_epochs, 1);
+    let early_stopping_min_epochs = f.plain(
+        "early-stopping-min-epochs",
+        |x| &x.early_stopping_min_epochs,
+        1,
+    );
     let image_size = f.plain("image-size", |x| &x.image_size, 224);
     let top_k = f.plain("top-k", |x| &x.top_k, 5);
     let max_train_samples = f.plain("max-train-samples", |x| &x.max_train_samples, 0);
     let seed = f.plain("seed", |x| &x.seed, 42);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = f.value("workers", |x| &x.workers, cores, Source::Derived(format!("{cores} cores")));
-    let precision = f.pick("precision", |x| &x.precision, Precision::Float32, Default, typed);
+    let workers = f.value(
+        "workers",
+        |x| &x.workers,
+        cores,
+        Source::Derived(format!("{cores} cores")),
+    );
+    let precision = f.pick(
+        "precision",
+        |x| &x.precision,
+        Precision::Float32,
+        Default,
+        typed,
+    );
     let report_best = f.toggle("report-best", |x| &x.report_best, true, Default);
     let device = f.plain("device", |x| &x.device, DeviceRequest::Auto);
     let (cache_default, cache_why) = default_cache_mb();
-    let cache_mb = f.value("cache-mb", |x| &x.cache_mb, cache_default, Source::Derived(cache_why));
+    let cache_mb = f.value(
+        "cache-mb",
+        |x| &x.cache_mb,
+        cache_default,
+        Source::Derived(cache_why),
+    );
     let strict = f.toggle("strict", |x| &x.strict, false, Default);
 
     let config = TrainConfig {
@@ -216,7 +320,10 @@ pub fn resolve(layers: &[Layer]) -> Result<Resolved, ConfigError> {
         strict,
     };
     check(&config)?;
-    Ok(Resolved { config, settings: fold.settings })
+    Ok(Resolved {
+        config,
+        settings: fold.settings,
+    })
 }
 
 /// The zoo's file that training takes when nothing is said.
@@ -227,7 +334,11 @@ fn above_zero(x: f64) -> Option<f64> {
 }
 
 /// Peak rates that suit the optimizer and what is trained; the text says which case it is.
-fn default_learning_rate(optimizer: OptimizerKind, freeze: bool, pretrained: bool) -> (f64, String) {
+fn default_learning_rate(
+    optimizer: OptimizerKind,
+    freeze: bool,
+    pretrained: bool,
+) -> (f64, String) {
     let rate = match (optimizer, freeze, pretrained) {
         (OptimizerKind::Sgd, true, _) => 0.01,
         (OptimizerKind::Sgd, false, true) => 0.01,
@@ -239,13 +350,19 @@ fn default_learning_rate(optimizer: OptimizerKind, freeze: bool, pretrained: boo
         (_, false, false) => 1e-3,
     };
     let weights = if pretrained { "pretrained" } else { "random" };
-    (rate, format!("{}, freeze={freeze}, {weights} weights", typed(&optimizer)))
+    (
+        rate,
+        format!("{}, freeze={freeze}, {weights} weights", typed(&optimizer)),
+    )
 }
 
 /// A quarter of the memory that is free now, in megabytes; 1,000 where that cannot be told.
 fn default_cache_mb() -> (usize, String) {
     match crate::memory::available_bytes() {
-        Some(bytes) => ((bytes / 4 / 1_000_000) as usize, "a quarter of the free memory".into()),
+        Some(bytes) => (
+            (bytes / 4 / 1_000_000) as usize,
+            "a quarter of the free memory".into(),
+        ),
         None => (1000, "free memory unknown".into()),
     }
 }
@@ -264,7 +381,10 @@ fn check(config: &TrainConfig) -> Result<(), ConfigError> {
         ));
     }
     if config.epochs > 100_000 || config.batch_size > 1_000_000 {
-        return conflict(format!("--epochs {} with --batch-size {} is out of reach", config.epochs, config.batch_size));
+        return conflict(format!(
+            "--epochs {} with --batch-size {} is out of reach",
+            config.epochs, config.batch_size
+        ));
     }
     Ok(())
 }
@@ -274,22 +394,41 @@ mod tests {
     use super::*;
 
     fn layer(source: Source, pairs: &[(&str, &str)]) -> Layer {
-        Layer::from_pairs(source, pairs.iter().map(|(k, v)| (k.to_string(), v.to_string()))).unwrap()
+        Layer::from_pairs(
+            source,
+            pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())),
+        )
+        .unwrap()
     }
 
     fn source_of<'a>(resolved: &'a Resolved, name: &str) -> &'a str {
-        &resolved.settings.iter().find(|s| s.name == name).unwrap().source
+        &resolved
+            .settings
+            .iter()
+            .find(|s| s.name == name)
+            .unwrap()
+            .source
     }
 
     #[test]
     fn the_first_layer_that_speaks_wins() {
         let layers = [
             layer(Source::CommandLine, &[("epochs", "3")]),
-            layer(Source::HyperparametersFile("h.json".into()), &[("epochs", "7"), ("batch-size", "8")]),
+            layer(
+                Source::HyperparametersFile("h.json".into()),
+                &[("epochs", "7"), ("batch-size", "8")],
+            ),
             layer(Source::Environment, &[("batch-size", "16"), ("seed", "1")]),
         ];
         let resolved = resolve(&layers).unwrap();
-        assert_eq!((resolved.config.epochs, resolved.config.batch_size, resolved.config.seed), (3, 8, 1));
+        assert_eq!(
+            (
+                resolved.config.epochs,
+                resolved.config.batch_size,
+                resolved.config.seed
+            ),
+            (3, 8, 1)
+        );
         assert_eq!(source_of(&resolved, "epochs"), "command line");
         assert_eq!(source_of(&resolved, "batch-size"), "h.json");
         assert_eq!(source_of(&resolved, "seed"), "environment");
@@ -299,28 +438,58 @@ mod tests {
     #[test]
     fn defaults_follow_what_is_trained() {
         let frozen = resolve(&[]).unwrap().config;
-        assert!(frozen.freeze && frozen.learning_rate == 1e-3 && frozen.augmentation == Augmentation::None);
-        let full = resolve(&[layer(Source::CommandLine, &[("freeze", "false")])]).unwrap().config;
-        assert!(!full.freeze && full.learning_rate == 1e-4 && full.augmentation == Augmentation::Crop);
-        let scratch = resolve(&[layer(Source::CommandLine, &[("weights", "none")])]).unwrap().config;
+        assert!(
+            frozen.freeze
+                && frozen.learning_rate == 1e-3
+                && frozen.augmentation == Augmentation::None
+        );
+        let full = resolve(&[layer(Source::CommandLine, &[("freeze", "false")])])
+            .unwrap()
+            .config;
+        assert!(
+            !full.freeze && full.learning_rate == 1e-4 && full.augmentation == Augmentation::Crop
+        );
+        let scratch = resolve(&[layer(Source::CommandLine, &[("weights", "none")])])
+            .unwrap()
+            .config;
         assert!(!scratch.freeze && scratch.learning_rate == 1e-3);
     }
 
     #[test]
     fn contradictions_name_both_flags() {
-        let error = resolve(&[layer(Source::CommandLine, &[("weights", "none"), ("freeze", "true")])]).unwrap_err();
+        let error = resolve(&[layer(
+            Source::CommandLine,
+            &[("weights", "none"), ("freeze", "true")],
+        )])
+        .unwrap_err();
         assert!(error.to_string().contains("--freeze") && error.to_string().contains("--weights"));
-        let error = resolve(&[layer(Source::CommandLine, &[("epochs", "1"), ("warmup-epochs", "2")])]).unwrap_err();
+        let error = resolve(&[layer(
+            Source::CommandLine,
+            &[("epochs", "1"), ("warmup-epochs", "2")],
+        )])
+        .unwrap_err();
         assert!(error.to_string().contains("--warmup-epochs 2"), "{error}");
     }
 
     #[test]
     fn every_setting_can_be_typed_back() {
         // A resumed run reads its settings from args.json through the same parser.
-        let all = layer(Source::CommandLine, &[("model", "resnet50"), ("freeze", "false"), ("mixup", "0.2"), ("device", "cpu")]);
+        let all = layer(
+            Source::CommandLine,
+            &[
+                ("model", "resnet50"),
+                ("freeze", "false"),
+                ("mixup", "0.2"),
+                ("device", "cpu"),
+            ],
+        );
         let first = resolve(&[all]).unwrap();
-        let pairs = first.settings.iter().map(|s| (s.name.clone(), s.value.clone()));
-        let again = resolve(&[Layer::from_pairs(Source::Resumed("run".into()), pairs).unwrap()]).unwrap();
+        let pairs = first
+            .settings
+            .iter()
+            .map(|s| (s.name.clone(), s.value.clone()));
+        let again =
+            resolve(&[Layer::from_pairs(Source::Resumed("run".into()), pairs).unwrap()]).unwrap();
         assert_eq!(first.config, again.config);
     }
 }

@@ -42,17 +42,23 @@ pub fn count(text: &str) -> Result<usize, String> {
 
 /// A finite number above 0.
 pub fn positive(text: &str) -> Result<f64, String> {
-    finite(text).filter(|x| *x > 0.0).ok_or_else(|| "expected a number above 0".into())
+    finite(text)
+        .filter(|x| *x > 0.0)
+        .ok_or_else(|| "expected a number above 0".into())
 }
 
 /// A finite number of at least 0.
 pub fn non_negative(text: &str) -> Result<f64, String> {
-    finite(text).filter(|x| *x >= 0.0).ok_or_else(|| "expected a number of at least 0".into())
+    finite(text)
+        .filter(|x| *x >= 0.0)
+        .ok_or_else(|| "expected a number of at least 0".into())
 }
 
 /// A number from 0 to below 1.
 pub fn fraction_below_one(text: &str) -> Result<f64, String> {
-    finite(text).filter(|x| (0.0..1.0).contains(x)).ok_or_else(|| "expected a number from 0 to below 1".into())
+    finite(text)
+        .filter(|x| (0.0..1.0).contains(x))
+        .ok_or_else(|| "expected a number from 0 to below 1".into())
 }
 
 /// The side of the network's input: below 32 nothing is left after five halvings; above 1024 it is surely a slip.

@@ -28,7 +28,11 @@ pub fn evaluate(
     let mut scores = Scores::new(num_classes, top_k);
     for (done, batch) in source.epoch(0, 0).enumerate() {
         let batch = batch?;
-        let logits = batch.inputs.logits(model, Mode::Eval).into_data().convert::<f32>();
+        let logits = batch
+            .inputs
+            .logits(model, Mode::Eval)
+            .into_data()
+            .convert::<f32>();
         let logits: Vec<f32> = logits.iter::<f32>().collect();
         for (row, target) in logits.chunks_exact(num_classes).zip(&batch.targets) {
             scores.add(row, *target);

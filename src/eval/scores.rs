@@ -13,7 +13,10 @@ pub struct Confusion {
 
 impl Confusion {
     pub fn new(num_classes: usize) -> Self {
-        Confusion { num_classes, counts: vec![0; num_classes * num_classes] }
+        Confusion {
+            num_classes,
+            counts: vec![0; num_classes * num_classes],
+        }
     }
 
     pub fn count(&self, target: usize, predicted: usize) -> u64 {
@@ -26,7 +29,10 @@ impl Confusion {
 
     /// One vector per true class.
     pub fn rows(&self) -> Vec<Vec<u64>> {
-        self.counts.chunks(self.num_classes.max(1)).map(<[u64]>::to_vec).collect()
+        self.counts
+            .chunks(self.num_classes.max(1))
+            .map(<[u64]>::to_vec)
+            .collect()
     }
 
     fn add(&mut self, target: usize, predicted: usize) {
@@ -106,7 +112,10 @@ impl Scores {
 
     /// `(k, accuracy)`.
     pub fn top_k(&self) -> (usize, f64) {
-        (self.top_k, self.correct_top_k as f64 / self.images.max(1) as f64)
+        (
+            self.top_k,
+            self.correct_top_k as f64 / self.images.max(1) as f64,
+        )
     }
 
     /// Figures of each class in order.
@@ -116,12 +125,25 @@ impl Scores {
         (0..classes)
             .map(|class| {
                 let hit = self.confusion.count(class, class);
-                let support = (0..classes).map(|other| self.confusion.count(class, other)).sum();
-                let predicted = (0..classes).map(|other| self.confusion.count(other, class)).sum();
+                let support = (0..classes)
+                    .map(|other| self.confusion.count(class, other))
+                    .sum();
+                let predicted = (0..classes)
+                    .map(|other| self.confusion.count(other, class))
+                    .sum();
                 let (precision, recall) = (ratio(hit, predicted), ratio(hit, support));
                 let sum = precision + recall;
-                let f1 = if sum == 0.0 { 0.0 } else { 2.0 * precision * recall / sum };
-                ClassScores { precision, recall, f1, support }
+                let f1 = if sum == 0.0 {
+                    0.0
+                } else {
+                    2.0 * precision * recall / sum
+                };
+                ClassScores {
+                    precision,
+                    recall,
+                    f1,
+                    support,
+                }
             })
             .collect()
     }
@@ -147,7 +169,14 @@ mod tests {
 
     #[test]
     fn accuracy_top_k_and_confusion_count_images() {
-        let s = scored(&[([3.0, 1.0, 0.0], 0), ([3.0, 1.0, 0.0], 1), ([3.0, 1.0, 0.0], 2)], 2);
+        let s = scored(
+            &[
+                ([3.0, 1.0, 0.0], 0),
+                ([3.0, 1.0, 0.0], 1),
+                ([3.0, 1.0, 0.0], 2),
+            ],
+            2,
+        );
         assert!((s.accuracy() - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(s.top_k(), (2, 2.0 / 3.0));
         assert_eq!(s.confusion.rows(), [[1, 0, 0], [1, 0, 0], [1, 0, 0]]);
@@ -165,14 +194,27 @@ mod tests {
     fn per_class_figures_follow_the_definitions() {
         // Class 0: two images, one found; predicted three times.
         let s = scored(
-            &[([1.0, 0.0, 0.0], 0), ([0.0, 1.0, 0.0], 0), ([1.0, 0.0, 0.0], 1), ([1.0, 0.0, 0.0], 1)],
+            &[
+                ([1.0, 0.0, 0.0], 0),
+                ([0.0, 1.0, 0.0], 0),
+                ([1.0, 0.0, 0.0], 1),
+                ([1.0, 0.0, 0.0], 1),
+            ],
             1,
         );
         let per_class = s.per_class();
         assert!((per_class[0].precision - 1.0 / 3.0).abs() < 1e-12);
         assert!((per_class[0].recall - 0.5).abs() < 1e-12);
         assert!((per_class[0].f1 - 0.4).abs() < 1e-12);
-        assert_eq!(per_class[2], ClassScores { precision: 0.0, recall: 0.0, f1: 0.0, support: 0 });
+        assert_eq!(
+            per_class[2],
+            ClassScores {
+                precision: 0.0,
+                recall: 0.0,
+                f1: 0.0,
+                support: 0
+            }
+        );
     }
 
     #[test]

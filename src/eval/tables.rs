@@ -9,7 +9,12 @@ use super::{Confusion, Scores};
 
 /// Precision, recall, F1 and support, a line per class, aligned.
 pub fn class_table(scores: &Scores, classes: &[String]) -> String {
-    let width = classes.iter().map(|c| c.chars().count()).max().unwrap_or(0).max(5);
+    let width = classes
+        .iter()
+        .map(|c| c.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(5);
     let mut text = format!("{:width$}  precision  recall      f1  support\n", "class");
     for (class, s) in classes.iter().zip(scores.per_class()) {
         // Writing to a String cannot fail.
@@ -26,7 +31,11 @@ pub fn class_table(scores: &Scores, classes: &[String]) -> String {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_confusion(path: &Path, confusion: &Confusion, classes: &[String]) -> std::io::Result<()> {
+pub fn write_confusion(
+    path: &Path,
+    confusion: &Confusion,
+    classes: &[String],
+) -> std::io::Result<()> {
     let mut text = String::from("true\\predicted");
     for class in classes {
         text.push(',');
@@ -61,9 +70,17 @@ mod tests {
         scores.add(&[0.0, 1.0], 0);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("confusion.csv");
-        write_confusion(&path, &scores.confusion, &["a,b".into(), "say \"hi\"".into()]).unwrap();
+        write_confusion(
+            &path,
+            &scores.confusion,
+            &["a,b".into(), "say \"hi\"".into()],
+        )
+        .unwrap();
         let text = std::fs::read_to_string(path).unwrap();
-        assert_eq!(text, "true\\predicted,\"a,b\",\"say \"\"hi\"\"\"\n\"a,b\",0,1\n\"say \"\"hi\"\"\",0,0\n");
+        assert_eq!(
+            text,
+            "true\\predicted,\"a,b\",\"say \"\"hi\"\"\"\n\"a,b\",0,1\n\"say \"\"hi\"\"\",0,0\n"
+        );
     }
 
     #[test]

@@ -32,9 +32,17 @@ impl FeatureTable {
         images: &dyn Source,
         mut on_batch: impl FnMut(usize) -> bool,
     ) -> Result<Option<Self>, DataError> {
-        let mut table = FeatureTable { row_of: vec![None; images.samples()], ..Default::default() };
+        let mut table = FeatureTable {
+            row_of: vec![None; images.samples()],
+            ..Default::default()
+        };
         for batch in images.epoch(0, 0) {
-            let Minibatch { inputs, targets, indices, .. } = batch?;
+            let Minibatch {
+                inputs,
+                targets,
+                indices,
+                ..
+            } = batch?;
             let features = match inputs {
                 Inputs::Images(images) => backbone.features(images, Mode::Eval),
                 Inputs::Features(features) => features,
@@ -44,7 +52,9 @@ impl FeatureTable {
                 table.row_of[*index] = Some(table.targets.len() + offset);
             }
             let done = targets.len();
-            table.values.extend(features.into_data().convert::<f32>().iter::<f32>());
+            table
+                .values
+                .extend(features.into_data().convert::<f32>().iter::<f32>());
             table.targets.extend(targets);
             if !on_batch(done) {
                 return Ok(None);
@@ -60,7 +70,11 @@ impl FeatureTable {
     }
 
     fn select(&self, number: usize, samples: &[usize], device: &Device) -> Option<Minibatch> {
-        let indices: Vec<usize> = samples.iter().copied().filter(|i| self.row_of[*i].is_some()).collect();
+        let indices: Vec<usize> = samples
+            .iter()
+            .copied()
+            .filter(|i| self.row_of[*i].is_some())
+            .collect();
         let rows: Vec<usize> = indices.iter().filter_map(|i| self.row_of[*i]).collect();
         if rows.is_empty() {
             return None;
@@ -71,7 +85,12 @@ impl FeatureTable {
         }
         let features = Tensor::from_data(TensorData::new(values, [rows.len(), self.width]), device);
         let targets = rows.iter().map(|row| self.targets[*row]).collect();
-        Some(Minibatch { inputs: Inputs::Features(features), number, targets, indices })
+        Some(Minibatch {
+            inputs: Inputs::Features(features),
+            number,
+            targets,
+            indices,
+        })
     }
 }
 
@@ -85,8 +104,18 @@ pub struct FeatureSource {
 }
 
 impl FeatureSource {
-    pub fn new(table: FeatureTable, batch_size: usize, shuffle: Option<u64>, device: Device) -> Self {
-        FeatureSource { table, batch_size, shuffle, device }
+    pub fn new(
+        table: FeatureTable,
+        batch_size: usize,
+        shuffle: Option<u64>,
+        device: Device,
+    ) -> Self {
+        FeatureSource {
+            table,
+            batch_size,
+            shuffle,
+            device,
+        }
     }
 }
 
@@ -139,22 +168,39 @@ mod tests {
         assert_eq!((source.batches(), source.samples()), (2, 4));
         assert_eq!(batches[1].indices, [3]);
         assert_eq!(batches[1].targets, [1]);
-        let Inputs::Features(features) = &batches[1].inputs else { panic!("features expected") };
-        assert_eq!(features.clone().into_data().to_vec::<f32>().unwrap(), [3.0, 3.5]);
+        let Inputs::Features(features) = &batches[1].inputs else {
+            panic!("features expected")
+        };
+        assert_eq!(
+            features.clone().into_data().to_vec::<f32>().unwrap(),
+            [3.0, 3.5]
+        );
     }
 
     #[test]
     fn a_batch_of_broken_files_is_never_yielded_and_skipping_starts_later() {
         let source = FeatureSource::new(table(), 1, None, Device::flex());
         assert_eq!(source.epoch(0, 0).count(), 3);
-        assert_eq!(source.epoch(0, 3).map(|b| b.unwrap().indices).collect::<Vec<_>>(), [[3]]);
+        assert_eq!(
+            source
+                .epoch(0, 3)
+                .map(|b| b.unwrap().indices)
+                .collect::<Vec<_>>(),
+            [[3]]
+        );
     }
 
     #[test]
     fn shuffling_follows_the_loaders_order() {
         let source = FeatureSource::new(table(), 1, Some(7), Device::flex());
-        let seen: Vec<usize> = source.epoch(2, 0).flat_map(|b| b.unwrap().indices).collect();
-        let expected: Vec<usize> = epoch_order(4, 7, 2).into_iter().filter(|i| *i != 2).collect();
+        let seen: Vec<usize> = source
+            .epoch(2, 0)
+            .flat_map(|b| b.unwrap().indices)
+            .collect();
+        let expected: Vec<usize> = epoch_order(4, 7, 2)
+            .into_iter()
+            .filter(|i| *i != 2)
+            .collect();
         assert_eq!(seen, expected);
     }
 }

@@ -13,11 +13,16 @@ pub fn normalise(batch: &Batch, preprocess: &Preprocess, device: &Device) -> Ten
     let (height, width) = (batch.height, batch.width);
     let shape = [batch.targets.len(), height, width, 3];
     let data = TensorData::new(batch.images.clone(), shape);
-    let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8)).float().permute([0, 3, 1, 2]);
+    let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8))
+        .float()
+        .permute([0, 3, 1, 2]);
     let channel = |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 3, 1, 1]);
     let scale = preprocess.std.map(|std| 1.0 / (255.0 * std));
     let mut shift = [0.0; 3];
-    for (shift, (mean, std)) in shift.iter_mut().zip(preprocess.mean.iter().zip(preprocess.std)) {
+    for (shift, (mean, std)) in shift
+        .iter_mut()
+        .zip(preprocess.mean.iter().zip(preprocess.std))
+    {
         *shift = -mean / std;
     }
     pixels * channel(scale) + channel(shift)
@@ -32,7 +37,11 @@ pub struct ImageSource {
 
 impl ImageSource {
     pub fn new(loader: Loader, preprocess: Preprocess, device: Device) -> Self {
-        ImageSource { loader, preprocess, device }
+        ImageSource {
+            loader,
+            preprocess,
+            device,
+        }
     }
 }
 
@@ -49,7 +58,12 @@ impl Source for ImageSource {
         Box::new(self.loader.epoch(epoch as u64, first_batch).map(|batch| {
             let batch = batch?;
             let inputs = Inputs::Images(normalise(&batch, &self.preprocess, &self.device));
-            Ok(Minibatch { inputs, number: batch.index, targets: batch.targets, indices: batch.indices })
+            Ok(Minibatch {
+                inputs,
+                number: batch.index,
+                targets: batch.targets,
+                indices: batch.indices,
+            })
         }))
     }
 

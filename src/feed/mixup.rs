@@ -37,7 +37,10 @@ impl Mix {
 
     fn blend<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let partner: Vec<i32> = self.partner.iter().map(|i| *i as i32).collect();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(partner, [self.partner.len()]), &x.device());
+        let indices = Tensor::<1, Int>::from_data(
+            TensorData::new(partner, [self.partner.len()]),
+            &x.device(),
+        );
         let other = x.clone().select(0, indices);
         x * self.share + other * (1.0 - self.share)
     }
@@ -52,9 +55,17 @@ mod tests {
     #[test]
     fn blends_each_sample_with_its_partner() {
         let features = Tensor::<2>::from_floats([[0.0, 0.0], [4.0, 8.0]], &Device::flex());
-        let mix = Mix { share: 0.75, partner: vec![1, 0] };
-        let Inputs::Features(mixed) = mix.apply(Inputs::Features(features)) else { panic!("features expected") };
-        assert_eq!(mixed.into_data().to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 6.0]);
+        let mix = Mix {
+            share: 0.75,
+            partner: vec![1, 0],
+        };
+        let Inputs::Features(mixed) = mix.apply(Inputs::Features(features)) else {
+            panic!("features expected")
+        };
+        assert_eq!(
+            mixed.into_data().to_vec::<f32>().unwrap(),
+            [1.0, 2.0, 3.0, 6.0]
+        );
     }
 
     #[test]

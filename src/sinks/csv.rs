@@ -67,7 +67,8 @@ fn open(path: &Path, first_epoch: usize) -> Result<File, SinkError> {
         }
         _ => String::new(),
     };
-    write_atomically(path, format!("{HEADER}\n{kept}").as_bytes()).map_err(SinkError::file(path))?;
+    write_atomically(path, format!("{HEADER}\n{kept}").as_bytes())
+        .map_err(SinkError::file(path))?;
     OpenOptions::new()
         .append(true)
         .open(path)

@@ -35,8 +35,13 @@ pub enum CheckpointError {
     #[error("{path}: {message}; it was written by another version or is damaged: start a new run")]
     Content { path: PathBuf, message: String },
     #[error("{path}: {source}")]
-    Weights { path: PathBuf, source: StateDictError },
-    #[error("{path}: the checkpoint belongs to other images ({detail}); restore the data set or start a new run")]
+    Weights {
+        path: PathBuf,
+        source: StateDictError,
+    },
+    #[error(
+        "{path}: the checkpoint belongs to other images ({detail}); restore the data set or start a new run"
+    )]
     OtherData { path: PathBuf, detail: String },
 }
 
@@ -79,7 +84,9 @@ pub struct TrainState {
 impl TrainState {
     /// The model that is evaluated and exported: the moving average where there is one.
     pub fn evaluated(&self) -> ResNet {
-        self.ema.as_ref().map_or_else(|| self.model.valid(), |ema| ema.model.clone())
+        self.ema
+            .as_ref()
+            .map_or_else(|| self.model.valid(), |ema| ema.model.clone())
     }
 }
 
@@ -99,20 +106,33 @@ impl Checkpoint {
     /// # Errors
     /// The file cannot be written.
     pub fn write(path: &Path, state: &TrainState, data: &str) -> Result<(), CheckpointError> {
-        let content = |message: String| CheckpointError::Content { path: path.to_owned(), message };
+        let content = |message: String| CheckpointError::Content {
+            path: path.to_owned(),
+            message,
+        };
         let mut tensors = prefixed("model.", state_dict(&state.model.valid()));
         if let Some(ema) = &state.ema {
             tensors.extend(prefixed("ema.", state_dict(&ema.model)));
         }
-        let record = state.optimizer.to_record().into_bytes().map_err(|e| content(e.to_string()))?;
+        let record = state
+            .optimizer
+            .to_record()
+            .into_bytes()
+            .map_err(|e| content(e.to_string()))?;
         let record = record.to_vec();
         let length = record.len();
         tensors.push(("optimizer".into(), TensorData::new(record, [length])));
         let json = |value: serde_json::Result<String>| value.map_err(|e| content(e.to_string()));
         let metadata = HashMap::from([
             ("format".to_string(), FORMAT.to_string()),
-            ("network".to_string(), json(serde_json::to_string(state.model.config()))?),
-            ("progress".to_string(), json(serde_json::to_string(&state.progress))?),
+            (
+                "network".to_string(),
+                json(serde_json::to_string(state.model.config()))?,
+            ),
+            (
+                "progress".to_string(),
+                json(serde_json::to_string(&state.progress))?,
+            ),
             ("data".to_string(), data.to_string()),
         ]);
         Ok(write_safetensors(path, &tensors, &metadata)?)
@@ -124,17 +144,32 @@ impl Checkpoint {
     /// A file that is missing, damaged, of another version or of another data set.
     pub fn read(path: &Path, data: &str) -> Result<Self, CheckpointError> {
         let (tensors, metadata) = read_safetensors(path)?;
-        let content = |message: String| CheckpointError::Content { path: path.to_owned(), message };
-        let field = |name: &str| metadata.get(name).ok_or_else(|| content(format!("no `{name}` in its header")));
+        let content = |message: String| CheckpointError::Content {
+            path: path.to_owned(),
+            message,
+        };
+        let field = |name: &str| {
+            metadata
+                .get(name)
+                .ok_or_else(|| content(format!("no `{name}` in its header")))
+        };
         if field("format")? != FORMAT {
-            return Err(content(format!("format `{}`, expected `{FORMAT}`", field("format")?)));
+            return Err(content(format!(
+                "format `{}`, expected `{FORMAT}`",
+                field("format")?
+            )));
         }
         if field("data")? != data {
             let detail = format!("then {}, now {data}", field("data")?);
-            return Err(CheckpointError::OtherData { path: path.to_owned(), detail });
+            return Err(CheckpointError::OtherData {
+                path: path.to_owned(),
+                detail,
+            });
         }
-        let network = serde_json::from_str(field("network")?).map_err(|e| content(e.to_string()))?;
-        let progress = serde_json::from_str(field("progress")?).map_err(|e| content(e.to_string()))?;
+        let network =
+            serde_json::from_str(field("network")?).map_err(|e| content(e.to_string()))?;
+        let progress =
+            serde_json::from_str(field("progress")?).map_err(|e| content(e.to_string()))?;
         let mut checkpoint = Checkpoint {
             network,
             progress,
@@ -180,17 +215,30 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A record that Burn cannot read.
-    pub fn optimizer(&mut self, fresh: ModuleOptimizer) -> Result<ModuleOptimizer, CheckpointError> {
-        let content = |message: String| CheckpointError::Content { path: self.path.clone(), message };
-        let bytes = self.optimizer.take().ok_or_else(|| content("no optimizer state".into()))?;
+    pub fn optimizer(
+        &mut self,
+        fresh: ModuleOptimizer,
+    ) -> Result<ModuleOptimizer, CheckpointError> {
+        let content = |message: String| CheckpointError::Content {
+            path: self.path.clone(),
+            message,
+        };
+        let bytes = self
+            .optimizer
+            .take()
+            .ok_or_else(|| content("no optimizer state".into()))?;
         let bytes = Bytes::from_bytes_vec(bytes.as_bytes().to_vec());
         let record = OptimizerRecord::from_bytes(bytes).map_err(|e| content(e.to_string()))?;
         Ok(fresh.load_record(record))
     }
 
     fn network_of(&self, state: StateDict, device: &Device) -> Result<ResNet, CheckpointError> {
-        ResNet::from_state_dict(&self.network, state, device)
-            .map_err(|source| CheckpointError::Weights { path: self.path.clone(), source })
+        ResNet::from_state_dict(&self.network, state, device).map_err(|source| {
+            CheckpointError::Weights {
+                path: self.path.clone(),
+                source,
+            }
+        })
     }
 }
 
@@ -199,9 +247,14 @@ impl Checkpoint {
 /// # Errors
 /// The file cannot be written.
 pub fn write_best(path: &Path, model: &ResNet, epoch: usize) -> Result<(), CheckpointError> {
-    let network = serde_json::to_string(model.config())
-        .map_err(|e| CheckpointError::Content { path: path.to_owned(), message: e.to_string() })?;
-    let metadata = HashMap::from([("network".to_string(), network), ("epoch".to_string(), epoch.to_string())]);
+    let network = serde_json::to_string(model.config()).map_err(|e| CheckpointError::Content {
+        path: path.to_owned(),
+        message: e.to_string(),
+    })?;
+    let metadata = HashMap::from([
+        ("network".to_string(), network),
+        ("epoch".to_string(), epoch.to_string()),
+    ]);
     Ok(write_safetensors(path, &state_dict(model), &metadata)?)
 }
 
@@ -209,12 +262,21 @@ pub fn write_best(path: &Path, model: &ResNet, epoch: usize) -> Result<(), Check
 ///
 /// # Errors
 /// A file that is missing or damaged.
-pub fn read_best(path: &Path, network: &ResNetConfig, device: &Device) -> Result<ResNet, CheckpointError> {
+pub fn read_best(
+    path: &Path,
+    network: &ResNetConfig,
+    device: &Device,
+) -> Result<ResNet, CheckpointError> {
     let (tensors, _) = read_safetensors(path)?;
-    ResNet::from_state_dict(network, tensors, device)
-        .map_err(|source| CheckpointError::Weights { path: path.to_owned(), source })
+    ResNet::from_state_dict(network, tensors, device).map_err(|source| CheckpointError::Weights {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn prefixed(prefix: &str, state: StateDict) -> StateDict {
-    state.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect()
+    state
+        .into_iter()
+        .map(|(name, tensor)| (format!("{prefix}{name}"), tensor))
+        .collect()
 }

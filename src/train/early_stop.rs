@@ -23,16 +23,25 @@ pub struct BestSoFar {
 impl BestSoFar {
     /// Takes an epoch's figures; true where it is the best so far: higher accuracy, or equal accuracy with lower loss.
     pub fn offer(&mut self, epoch: usize, accuracy: f64, loss: f64) -> bool {
-        let better = self.best.as_ref().is_none_or(|b| accuracy > b.accuracy || (accuracy == b.accuracy && loss < b.loss));
+        let better = self
+            .best
+            .as_ref()
+            .is_none_or(|b| accuracy > b.accuracy || (accuracy == b.accuracy && loss < b.loss));
         if better {
-            self.best = Some(Best { epoch, accuracy, loss });
+            self.best = Some(Best {
+                epoch,
+                accuracy,
+                loss,
+            });
         }
         better
     }
 
     /// Whether `patience` epochs have passed since the best, and at least `min_epochs` in all.
     pub fn should_stop(&self, epoch: usize, patience: Option<usize>, min_epochs: usize) -> bool {
-        let (Some(best), Some(patience)) = (&self.best, patience) else { return false };
+        let (Some(best), Some(patience)) = (&self.best, patience) else {
+            return false;
+        };
         epoch >= min_epochs && epoch >= best.epoch + patience
     }
 }

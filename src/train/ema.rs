@@ -19,7 +19,10 @@ pub struct Ema {
 impl Ema {
     /// Starts at the given weights.
     pub fn new(model: &ResNet, decay: f64) -> Self {
-        Ema { model: model.valid(), decay }
+        Ema {
+            model: model.valid(),
+            decay,
+        }
     }
 
     /// Goes on from weights that a checkpoint kept.
@@ -32,10 +35,15 @@ impl Ema {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step));
         // GradientsParams is Burn's one container of tensors of any rank by parameter; here it carries weights.
-        let mut current = Collect { weights: GradientsParams::new() };
+        let mut current = Collect {
+            weights: GradientsParams::new(),
+        };
         model.valid().visit(&mut current);
         let average = self.model.clone();
-        self.model = average.map(&mut Blend { current: current.weights, decay });
+        self.model = average.map(&mut Blend {
+            current: current.weights,
+            decay,
+        });
     }
 }
 

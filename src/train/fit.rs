@@ -37,8 +37,16 @@ pub enum FitError {
         "the training loss is {loss} at epoch {epoch}, step {step} (learning rate {learning_rate}): training has diverged. \
          Lower --learning-rate, add --warmup-epochs or --grad-clip 1; weights from before are in {weights}"
     )]
-    NotFinite { loss: f64, epoch: usize, step: usize, learning_rate: f64, weights: PathBuf },
-    #[error("no image of the {split} split could be read: see the warnings above, and run `sagemaker-burn inspect` on the data")]
+    NotFinite {
+        loss: f64,
+        epoch: usize,
+        step: usize,
+        learning_rate: f64,
+        weights: PathBuf,
+    },
+    #[error(
+        "no image of the {split} split could be read: see the warnings above, and run `sagemaker-burn inspect` on the data"
+    )]
     NothingReadable { split: &'static str },
 }
 
@@ -74,7 +82,11 @@ pub struct Plan<'a> {
 ///
 /// # Errors
 /// Data or checkpoint trouble, and a loss that is not finite.
-pub fn fit(mut state: TrainState, plan: &Plan, sinks: &mut Sinks) -> Result<(TrainState, Ended), FitError> {
+pub fn fit(
+    mut state: TrainState,
+    plan: &Plan,
+    sinks: &mut Sinks,
+) -> Result<(TrainState, Ended), FitError> {
     let mut saved = Instant::now();
     while state.progress.epoch < plan.config.epochs {
         if patience_is_over(&state, plan.config) {
@@ -94,8 +106,18 @@ pub fn fit(mut state: TrainState, plan: &Plan, sinks: &mut Sinks) -> Result<(Tra
             let stop = plan.stop.requested().unwrap_or(Stop::Interrupt);
             return finish(state, plan, Ended::Stopped(stop));
         };
-        let metrics = epoch_metrics(&state, plan, &scores, train_seconds, started.elapsed().as_secs_f64());
-        if state.progress.best.offer(metrics.epoch, metrics.valid_accuracy, metrics.valid_loss) {
+        let metrics = epoch_metrics(
+            &state,
+            plan,
+            &scores,
+            train_seconds,
+            started.elapsed().as_secs_f64(),
+        );
+        if state
+            .progress
+            .best
+            .offer(metrics.epoch, metrics.valid_accuracy, metrics.valid_loss)
+        {
             state.best_model = Some(evaluated);
         }
         state.progress.epoch += 1;
@@ -139,11 +161,18 @@ fn train_epoch(
         let learning_rate = plan.schedule.learning_rate(state.progress.global_step);
 
         let logits = training_logits(&state.model, backbone.as_ref(), &batch, mix.as_ref());
-        let loss = plan.loss.forward(logits.clone(), &batch.targets, mix.as_ref());
+        let loss = plan
+            .loss
+            .forward(logits.clone(), &batch.targets, mix.as_ref());
         let in_group = group.min(batches - step / group * group);
-        let gradients = GradientsParams::from_grads((loss.clone() / in_group as f64).backward(), &state.model);
+        let gradients =
+            GradientsParams::from_grads((loss.clone() / in_group as f64).backward(), &state.model);
         accumulator.accumulate(&state.model, gradients);
-        ledger.push(Entry { loss: loss.inner(), logits: logits.inner(), targets: batch.targets });
+        ledger.push(Entry {
+            loss: loss.inner(),
+            logits: logits.inner(),
+            targets: batch.targets,
+        });
 
         if (step + 1) % group != 0 && !last {
             continue;
@@ -161,7 +190,13 @@ fn train_epoch(
         let loss = ledger.settle(last);
         if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
             let weights = plan.weights.clone();
-            return Err(FitError::NotFinite { loss, epoch: epoch + 1, step: step + 1, learning_rate, weights });
+            return Err(FitError::NotFinite {
+                loss,
+                epoch: epoch + 1,
+                step: step + 1,
+                learning_rate,
+                weights,
+            });
         }
         let tally = ledger.tally();
         sinks.emit(&Event::Step(StepMetrics {
@@ -193,7 +228,12 @@ fn train_epoch(
 
 /// Logits that gradients can flow through. With a frozen backbone only the head is differentiated: the features come
 /// from the model without gradients, which saves the memory of every activation.
-fn training_logits(model: &ResNet, backbone: Option<&ResNet>, batch: &Minibatch, mix: Option<&Mix>) -> Tensor<2> {
+fn training_logits(
+    model: &ResNet,
+    backbone: Option<&ResNet>,
+    batch: &Minibatch,
+    mix: Option<&Mix>,
+) -> Tensor<2> {
     let inputs = match mix {
         Some(mix) => mix.apply(batch.inputs.clone()),
         None => batch.inputs.clone(),
@@ -210,24 +250,44 @@ fn training_logits(model: &ResNet, backbone: Option<&ResNet>, batch: &Minibatch,
 /// Figures of the validation split; `None` where a signal came in between.
 fn validate(model: &ResNet, plan: &Plan, sinks: &mut Sinks) -> Result<Option<Scores>, FitError> {
     let steps = plan.valid.batches();
-    let scores = evaluate(model, plan.valid, plan.num_classes, plan.config.top_k, |step| {
-        sinks.emit(&Event::Evaluating(EvaluationStep { split: "validation", step, steps }));
-        plan.stop.requested().is_none()
-    })?;
+    let scores = evaluate(
+        model,
+        plan.valid,
+        plan.num_classes,
+        plan.config.top_k,
+        |step| {
+            sinks.emit(&Event::Evaluating(EvaluationStep {
+                split: "validation",
+                step,
+                steps,
+            }));
+            plan.stop.requested().is_none()
+        },
+    )?;
     match scores {
-        Some(scores) if scores.images() == 0 => Err(FitError::NothingReadable { split: "validation" }),
+        Some(scores) if scores.images() == 0 => Err(FitError::NothingReadable {
+            split: "validation",
+        }),
         scores => Ok(scores),
     }
 }
 
-fn epoch_metrics(state: &TrainState, plan: &Plan, scores: &Scores, train_seconds: f64, seconds: f64) -> EpochMetrics {
+fn epoch_metrics(
+    state: &TrainState,
+    plan: &Plan,
+    scores: &Scores,
+    train_seconds: f64,
+    seconds: f64,
+) -> EpochMetrics {
     let tally = state.progress.tally;
     let images = tally.images.max(1) as f64;
     EpochMetrics {
         epoch: state.progress.epoch + 1,
         epochs: plan.config.epochs,
         global_step: state.progress.global_step,
-        learning_rate: plan.schedule.learning_rate(state.progress.global_step.saturating_sub(1)),
+        learning_rate: plan
+            .schedule
+            .learning_rate(state.progress.global_step.saturating_sub(1)),
         train_loss: tally.loss_sum / images,
         train_accuracy: tally.correct as f64 / images,
         valid_loss: scores.loss(),
@@ -260,5 +320,9 @@ fn save(state: &TrainState, plan: &Plan) -> Result<(), FitError> {
     if let (Some(model), Some(best)) = (&state.best_model, &state.progress.best.best) {
         write_best(&plan.weights.join(BEST), model, best.epoch)?;
     }
-    Ok(Checkpoint::write(&plan.weights.join(LAST), state, &plan.data_identity)?)
+    Ok(Checkpoint::write(
+        &plan.weights.join(LAST),
+        state,
+        &plan.data_identity,
+    )?)
 }

@@ -8,14 +8,26 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 /// Scales `gradients` so that their global L2 norm is at most `max_norm`.
-pub fn clip_global_norm<M: Module>(module: &M, mut gradients: GradientsParams, max_norm: f64) -> GradientsParams {
-    let mut norm = SquaredNorm { gradients: &gradients, sum: None };
+pub fn clip_global_norm<M: Module>(
+    module: &M,
+    mut gradients: GradientsParams,
+    max_norm: f64,
+) -> GradientsParams {
+    let mut norm = SquaredNorm {
+        gradients: &gradients,
+        sum: None,
+    };
     module.visit(&mut norm);
-    let Some(sum) = norm.sum else { return gradients };
+    let Some(sum) = norm.sum else {
+        return gradients;
+    };
     let norm = f64::from(sum.into_scalar::<f32>()).sqrt();
     // A NaN norm leaves the gradients alone: the loop reports a loss that is not finite with more to say.
     if norm > max_norm {
-        module.visit(&mut Scale { gradients: &mut gradients, factor: max_norm / (norm + 1e-6) });
+        module.visit(&mut Scale {
+            gradients: &mut gradients,
+            factor: max_norm / (norm + 1e-6),
+        });
     }
     gradients
 }
@@ -45,7 +57,8 @@ struct Scale<'a> {
 impl ModuleVisitor for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            self.gradients.register::<D>(param.id, gradient * self.factor);
+            self.gradients
+                .register::<D>(param.id, gradient * self.factor);
         }
     }
 }
@@ -66,17 +79,33 @@ mod tests {
         let loss = linear.forward(input).sum() + bias.sum() * 3.0;
         let gradients = GradientsParams::from_grads(loss.backward(), &linear);
         let clipped = clip_global_norm(&linear, gradients, 1.0);
-        let weight: Vec<f32> = clipped.get::<2>(linear.weight.id).unwrap().into_data().to_vec().unwrap();
-        assert!((weight[0] - 0.6).abs() < 1e-4 && weight[1] == 0.0, "{weight:?}");
+        let weight: Vec<f32> = clipped
+            .get::<2>(linear.weight.id)
+            .unwrap()
+            .into_data()
+            .to_vec()
+            .unwrap();
+        assert!(
+            (weight[0] - 0.6).abs() < 1e-4 && weight[1] == 0.0,
+            "{weight:?}"
+        );
     }
 
     #[test]
     fn small_gradients_are_left_alone() {
         let device = Device::flex().autodiff();
         let linear = LinearConfig::new(1, 1).init(&device);
-        let loss = linear.forward(Tensor::<2>::from_floats([[0.5]], &device)).sum();
+        let loss = linear
+            .forward(Tensor::<2>::from_floats([[0.5]], &device))
+            .sum();
         let gradients = GradientsParams::from_grads(loss.backward(), &linear);
         let clipped = clip_global_norm(&linear, gradients, 10.0);
-        assert_eq!(clipped.get::<2>(linear.weight.id).unwrap().into_scalar::<f32>(), 0.5);
+        assert_eq!(
+            clipped
+                .get::<2>(linear.weight.id)
+                .unwrap()
+                .into_scalar::<f32>(),
+            0.5
+        );
     }
 }

@@ -24,7 +24,11 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(tally: Tally, lag: usize) -> Self {
-        Ledger { tally, pending: Vec::new(), lag: lag.max(1) }
+        Ledger {
+            tally,
+            pending: Vec::new(),
+            lag: lag.max(1),
+        }
     }
 
     pub fn push(&mut self, entry: Entry) {
@@ -52,7 +56,11 @@ impl Ledger {
         let images = entry.targets.len();
         let loss = f64::from(entry.loss.into_scalar::<f32>());
         let predicted = entry.logits.argmax(1).into_data().convert::<i64>();
-        let hits = predicted.iter::<i64>().zip(&entry.targets).filter(|(p, t)| *p == **t as i64).count();
+        let hits = predicted
+            .iter::<i64>()
+            .zip(&entry.targets)
+            .filter(|(p, t)| *p == **t as i64)
+            .count();
         self.tally.loss_sum += loss * images as f64;
         self.tally.correct += hits as u64;
         self.tally.images += images as u64;
@@ -80,7 +88,14 @@ mod tests {
         assert_eq!(ledger.settle(false), None);
         ledger.push(entry(3.0, 0));
         assert_eq!(ledger.settle(false), Some(2.0));
-        assert_eq!(ledger.tally(), Tally { loss_sum: 4.0, correct: 1, images: 2 });
+        assert_eq!(
+            ledger.tally(),
+            Tally {
+                loss_sum: 4.0,
+                correct: 1,
+                images: 2
+            }
+        );
         ledger.push(entry(5.0, 1));
         assert_eq!(ledger.settle(true), Some(5.0));
         assert_eq!(ledger.settle(true), None);

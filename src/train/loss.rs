@@ -29,7 +29,10 @@ impl Loss {
                 ClassWeights::Balanced => images as f64 / (counts.len() * (*count).max(1)) as f64,
             })
             .collect();
-        Loss { weights, label_smoothing }
+        Loss {
+            weights,
+            label_smoothing,
+        }
     }
 
     /// Mean loss over the batch. `mix` says how the inputs were blended.
@@ -54,11 +57,17 @@ impl Loss {
             }
         }
         // PyTorch divides by the weights of the true classes, smoothing left out.
-        let total: f64 = hard.chunks(classes).flat_map(|row| row.iter().zip(&self.weights)).map(|(q, w)| q * w).sum();
+        let total: f64 = hard
+            .chunks(classes)
+            .flat_map(|row| row.iter().zip(&self.weights))
+            .map(|(q, w)| q * w)
+            .sum();
         let spread = self.label_smoothing / classes as f64;
         hard.iter()
             .zip(self.weights.iter().cycle())
-            .map(|(q, weight)| ((q * (1.0 - self.label_smoothing) + spread) * weight / total) as f32)
+            .map(|(q, weight)| {
+                ((q * (1.0 - self.label_smoothing) + spread) * weight / total) as f32
+            })
             .collect()
     }
 }
@@ -71,7 +80,8 @@ mod tests {
     const LOGITS: [[f32; 3]; 2] = [[1.0, 2.0, 0.5], [0.2, -1.0, 3.0]];
 
     fn value(loss: &Loss, targets: &[usize], mix: Option<&Mix>) -> f32 {
-        loss.forward(Tensor::from_floats(LOGITS, &Device::flex()), targets, mix).into_scalar::<f32>()
+        loss.forward(Tensor::from_floats(LOGITS, &Device::flex()), targets, mix)
+            .into_scalar::<f32>()
     }
 
     #[test]
@@ -81,7 +91,10 @@ mod tests {
         assert!((value(&plain, &[1, 2], None) - 0.270_260).abs() < 1e-5);
         let smooth = Loss::new(ClassWeights::None, &[1, 1, 1], 0.1);
         assert!((value(&smooth, &[1, 2], None) - 0.425_260).abs() < 1e-5);
-        let weighted = Loss { weights: vec![2.0, 1.0, 0.5], label_smoothing: 0.1 };
+        let weighted = Loss {
+            weights: vec![2.0, 1.0, 0.5],
+            label_smoothing: 0.1,
+        };
         assert!((value(&weighted, &[1, 2], None) - 0.617_951).abs() < 1e-5);
     }
 
@@ -95,7 +108,10 @@ mod tests {
     #[test]
     fn mixup_is_the_weighted_mean_of_both_targets() {
         let loss = Loss::new(ClassWeights::None, &[1, 1, 1], 0.0);
-        let mix = Mix { share: 0.7, partner: vec![1, 0] };
+        let mix = Mix {
+            share: 0.7,
+            partner: vec![1, 0],
+        };
         let expected = 0.7 * value(&loss, &[1, 2], None) + 0.3 * value(&loss, &[2, 1], None);
         assert!((value(&loss, &[1, 2], Some(&mix)) - expected).abs() < 1e-6);
     }

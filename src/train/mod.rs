@@ -22,6 +22,6 @@ mod summary;
 
 pub use checkpoint::{BEST, Checkpoint, CheckpointError, LAST};
 pub use fit::{Ended, FitError};
-pub use run::{Outcome, TrainError, train};
+pub use run::{Destination, Outcome, Request, TrainError, train};
 pub use schedule::Schedule;
 pub use stop::{Stop, StopSignal};

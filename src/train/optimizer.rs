@@ -17,12 +17,23 @@ pub fn build(config: &TrainConfig) -> ModuleOptimizer {
     let penalty = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
     match config.optimizer {
         OptimizerKind::Sgd => {
-            let momentum = MomentumConfig::new().with_momentum(config.momentum).with_dampening(0.0);
+            let momentum = MomentumConfig::new()
+                .with_momentum(config.momentum)
+                .with_dampening(0.0);
             let momentum = (config.momentum > 0.0).then_some(momentum);
-            SgdConfig::new().with_weight_decay(penalty).with_momentum(momentum).init()
+            SgdConfig::new()
+                .with_weight_decay(penalty)
+                .with_momentum(momentum)
+                .init()
         }
-        OptimizerKind::Adam => AdamConfig::new().with_epsilon(EPSILON).with_weight_decay(penalty).init(),
-        OptimizerKind::Adamw => AdamWConfig::new().with_epsilon(EPSILON).with_weight_decay(decay).init(),
+        OptimizerKind::Adam => AdamConfig::new()
+            .with_epsilon(EPSILON)
+            .with_weight_decay(penalty)
+            .init(),
+        OptimizerKind::Adamw => AdamWConfig::new()
+            .with_epsilon(EPSILON)
+            .with_weight_decay(decay)
+            .init(),
         OptimizerKind::Rmsprop => RmsPropConfig::new()
             .with_momentum(config.momentum as f32)
             .with_epsilon(EPSILON)

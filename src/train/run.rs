@@ -28,6 +28,7 @@ use super::{Schedule, Stop, StopSignal, optimizer, summary};
 use crate::artifact::{self, ArtifactError, Manifest};
 use crate::config::{Resolved, TrainConfig};
 use crate::data::{DataError, Preprocess, Skipped, Splits};
+use crate::demo::{self, DemoError};
 use crate::device::{DeviceError, Selected, select};
 use crate::eval::{Scores, evaluate};
 use crate::feed::{ImageSource, Source};
@@ -36,8 +37,8 @@ use crate::model::onnx::OnnxError;
 use crate::model::{Architecture, NetworkError, ResNet};
 use crate::run_folder::{RunArgs, RunFolder, RunFolderError};
 use crate::sinks::{
-    BestMetric, CsvSink, EvaluationStep, Event, MetricLineSink, ProgressSink, RunStarted, Sinks, TensorBoardSink,
-    TestMetrics,
+    BestMetric, CsvSink, EvaluationStep, Event, MetricLineSink, ProgressSink, RunStarted, Sinks,
+    TensorBoardSink, TestMetrics,
 };
 use crate::zoo::ZooError;
 
@@ -47,6 +48,8 @@ pub enum TrainError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error(transparent)]
     Device(#[from] DeviceError),
     #[error(transparent)]
     Zoo(#[from] ZooError),
@@ -55,7 +58,11 @@ pub enum TrainError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     #[error("--weights {file} holds a {found}, but --model asks for {asked}: change one of them")]
-    OtherNetwork { file: PathBuf, found: Architecture, asked: Architecture },
+    OtherNetwork {
+        file: PathBuf,
+        found: Architecture,
+        asked: Architecture,
+    },
     #[error(transparent)]
     Fit(#[from] FitError),
     #[error(transparent)]
@@ -65,7 +72,10 @@ pub enum TrainError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     #[error("{path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("signals cannot be listened to: {0}")]
     Signals(std::io::Error),
 }
@@ -79,45 +89,170 @@ pub struct Outcome {
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// Trains as configured and fills `folder`. With `resumed`, goes on from the folder's last checkpoint.
+/// What to train on and where to put it.
+#[derive(Debug)]
+pub struct Request {
+    /// Folder of photos; `None` draws the demo's pictures into the run folder.
+    pub data: Option<PathBuf>,
+    pub destination: Destination,
+    /// The command as it was typed.
+    pub command: Vec<String>,
+}
+
+/// A new run folder, or that of the run to go on with.
+#[derive(Debug)]
+pub enum Destination {
+    New { output: Option<PathBuf> },
+    Resumed(RunFolder),
+}
+
+/// Trains as configured and fills the run folder.
 ///
 /// # Errors
-/// [`TrainError`]; the run folder keeps the last checkpoint.
-pub fn train(resolved: Resolved, args: RunArgs, folder: &RunFolder, resumed: bool) -> Result<Outcome, TrainError> {
+/// [`TrainError`]. What is wrong with device, data or weights is found before a new run folder is made; later the folder
+/// keeps the last checkpoint.
+pub fn train(resolved: Resolved, request: Request) -> Result<Outcome, TrainError> {
     let stop = StopSignal::install().map_err(TrainError::Signals)?;
     let config = resolved.config.clone();
     let device = select(config.device, config.precision)?;
     tracing::info!("device: {} ({})", device.name, device.why);
-    let splits = open_data(&args.data, &config)?;
+    let new_folder = |kind: &str| match &request.destination {
+        Destination::Resumed(folder) => Ok(folder.clone()),
+        Destination::New { output } => RunFolder::create(output.as_deref(), kind),
+    };
+    let (data, mut folder) = match request.data.clone() {
+        Some(data) => (data, None),
+        None => {
+            let folder = new_folder("demo")?;
+            let data = folder.path().join("data");
+            tracing::info!("drawing pictures into {}", data.display());
+            demo::draw(&data, config.seed)?;
+            (data, Some(folder))
+        }
+    };
+    let splits = open_data(&data, &config)?;
     summary::announce_data(&splits);
-    let run = Run { resolved, args, folder, config, device, splits, stop };
-    run.execute(resumed)
+    let identity = data_identity(&splits);
+    let state = match &request.destination {
+        Destination::Resumed(folder) => continued(&config, &device, folder, &identity)?,
+        Destination::New { .. } => fresh(&config, &device, splits.train.classes.len())?,
+    };
+    let folder = match folder.take() {
+        Some(folder) => folder,
+        None => new_folder("train")?,
+    };
+    let args = RunArgs {
+        data,
+        command: request.command,
+    };
+    Run {
+        resolved,
+        args,
+        folder,
+        config,
+        device,
+        splits,
+        stop,
+    }
+    .execute(state, identity)
+}
+
+fn fresh(
+    config: &TrainConfig,
+    device: &Selected,
+    num_classes: usize,
+) -> Result<TrainState, TrainError> {
+    let model = trainable(build_network(config, num_classes, device)?, config);
+    let ema = config.ema_decay.map(|decay| Ema::new(&model, decay));
+    let optimizer = optimizer::build(config);
+    Ok(TrainState {
+        model,
+        optimizer,
+        ema,
+        best_model: None,
+        progress: Progress::default(),
+    })
+}
+
+fn continued(
+    config: &TrainConfig,
+    device: &Selected,
+    folder: &RunFolder,
+    identity: &str,
+) -> Result<TrainState, TrainError> {
+    let mut checkpoint = Checkpoint::read(&folder.weights().join(LAST), identity)?;
+    let inner = &device.device;
+    let model = trainable(checkpoint.model(inner)?, config);
+    let ema = match config.ema_decay {
+        Some(decay) => Some(
+            checkpoint
+                .ema(inner)?
+                .map_or_else(|| Ema::new(&model, decay), |m| Ema::of(m, decay)),
+        ),
+        None => None,
+    };
+    let best_model = match checkpoint.progress.best.best {
+        Some(_) => Some(read_best(
+            &folder.weights().join(BEST),
+            &checkpoint.network,
+            inner,
+        )?),
+        None => None,
+    };
+    let optimizer = checkpoint.optimizer(optimizer::build(config))?;
+    let progress = checkpoint.progress;
+    tracing::info!(
+        "resumed after {} epochs and {} batches",
+        progress.epoch,
+        progress.batch
+    );
+    Ok(TrainState {
+        model,
+        optimizer,
+        ema,
+        best_model,
+        progress,
+    })
+}
+
+/// The network on the device that tracks gradients, with the backbone frozen where that was asked for.
+fn trainable(model: ResNet, config: &TrainConfig) -> ResNet {
+    match config.freeze {
+        true => model.train().freeze_backbone(),
+        false => model.train(),
+    }
 }
 
 /// What all stages of a run look at.
-struct Run<'a> {
+struct Run {
     resolved: Resolved,
     args: RunArgs,
-    folder: &'a RunFolder,
+    folder: RunFolder,
     config: TrainConfig,
     device: Selected,
     splits: Splits,
     stop: StopSignal,
 }
 
-impl Run<'_> {
-    fn execute(mut self, resumed: bool) -> Result<Outcome, TrainError> {
-        let identity = data_identity(&self.splits);
-        let state = if resumed { self.continue_state(&identity)? } else { self.fresh_state()? };
+impl Run {
+    fn execute(mut self, state: TrainState, identity: String) -> Result<Outcome, TrainError> {
         self.note_architecture(&state.model);
-        self.folder.write_args(&self.args, &self.resolved.settings)?;
+        self.folder
+            .write_args(&self.args, &self.resolved.settings)?;
 
         let preprocess = Preprocess::imagenet(self.config.image_size);
         let loaders = Loaders::new(&self.config, &preprocess);
         let mut sinks = self.sinks();
         sinks.emit(&self.started(&state.progress));
-        let feeds =
-            build_feeds(&self.config, &self.splits, &loaders, &state.model, &self.device, &self.stop, &mut sinks)?;
+        let feeds = build_feeds(
+            &self.config,
+            &self.splits,
+            &loaders,
+            &state.model,
+            &self.device,
+            &self.stop,
+            &mut sinks,
+        )?;
         let Some(feeds) = feeds else {
             // Nothing was trained since the last checkpoint, so there is nothing to keep.
             sinks.emit(&Event::RunEnded);
@@ -131,43 +266,15 @@ impl Run<'_> {
         self.conclude(state, ended, &feeds, &loaders, &preprocess, &mut sinks)
     }
 
-    fn fresh_state(&self) -> Result<TrainState, TrainError> {
-        let mut model = build_network(&self.config, self.splits.train.classes.len(), &self.device)?.train();
-        if self.config.freeze {
-            model = model.freeze_backbone();
-        }
-        let ema = self.config.ema_decay.map(|decay| Ema::new(&model, decay));
-        let optimizer = optimizer::build(&self.config);
-        Ok(TrainState { model, optimizer, ema, best_model: None, progress: Progress::default() })
-    }
-
-    fn continue_state(&self, identity: &str) -> Result<TrainState, TrainError> {
-        let path = self.folder.weights().join(LAST);
-        let mut checkpoint = Checkpoint::read(&path, identity)?;
-        let inner = &self.device.device;
-        let mut model = checkpoint.model(inner)?.train();
-        if self.config.freeze {
-            model = model.freeze_backbone();
-        }
-        let ema = match self.config.ema_decay {
-            Some(decay) => Some(checkpoint.ema(inner)?.map_or_else(|| Ema::new(&model, decay), |m| Ema::of(m, decay))),
-            None => None,
-        };
-        let best_path = self.folder.weights().join(BEST);
-        let best_model = match checkpoint.progress.best.best {
-            Some(_) => Some(read_best(&best_path, &checkpoint.network, inner)?),
-            None => None,
-        };
-        let optimizer = checkpoint.optimizer(optimizer::build(&self.config))?;
-        let progress = checkpoint.progress.clone();
-        tracing::info!("resumed after epoch {}, batch {}", progress.epoch, progress.batch);
-        Ok(TrainState { model, optimizer, ema, best_model, progress })
-    }
-
     /// Once the weights are read it is known which network they hold; a resumed run needs to be told.
     fn note_architecture(&mut self, model: &ResNet) {
         let architecture = model.config().architecture;
-        if let Some(setting) = self.resolved.settings.iter_mut().find(|s| s.name == "model") {
+        if let Some(setting) = self
+            .resolved
+            .settings
+            .iter_mut()
+            .find(|s| s.name == "model")
+        {
             setting.value = architecture.to_string();
         }
     }
@@ -182,12 +289,21 @@ impl Run<'_> {
     }
 
     fn started(&self, progress: &Progress) -> Event {
-        let settings = self.resolved.settings.iter().map(|s| (s.name.clone(), s.value.clone().into()));
+        let settings = self
+            .resolved
+            .settings
+            .iter()
+            .map(|s| (s.name.clone(), s.value.clone().into()));
         let mut counts = vec![
             ("train".to_string(), self.splits.train.samples.len()),
             ("valid".to_string(), self.splits.valid.samples.len()),
         ];
-        counts.extend(self.splits.test.iter().map(|test| ("test".to_string(), test.samples.len())));
+        counts.extend(
+            self.splits
+                .test
+                .iter()
+                .map(|test| ("test".to_string(), test.samples.len())),
+        );
         Event::RunStarted(RunStarted {
             config: serde_json::Value::Object(settings.collect()),
             classes: self.splits.train.classes.clone(),
@@ -210,7 +326,10 @@ impl Run<'_> {
         for sample in &self.splits.train.samples {
             counts[sample.class] += 1;
         }
-        let steps_per_epoch = feeds.train.batches().div_ceil(self.config.grad_accumulation);
+        let steps_per_epoch = feeds
+            .train
+            .batches()
+            .div_ceil(self.config.grad_accumulation);
         // Computing features is the first epoch's work, so its time counts there.
         state.progress.seconds += feeds.seconds;
         let plan = Plan {
@@ -218,7 +337,11 @@ impl Run<'_> {
             train: feeds.train.as_ref(),
             valid: feeds.valid.as_ref(),
             num_classes: classes.len(),
-            loss: Loss::new(self.config.class_weights, &counts, self.config.label_smoothing),
+            loss: Loss::new(
+                self.config.class_weights,
+                &counts,
+                self.config.label_smoothing,
+            ),
             schedule: Schedule::new(&self.config, steps_per_epoch),
             weights: self.folder.weights(),
             data_identity,
@@ -232,7 +355,11 @@ impl Run<'_> {
     fn left_early(&self, state: TrainState) -> Result<Outcome, TrainError> {
         summary::announce_interrupted(self.folder.path(), &state.progress);
         let ended = Ended::Stopped(Stop::Interrupt);
-        Ok(Outcome { ended, folder: self.folder.path().to_owned(), metrics: BTreeMap::new() })
+        Ok(Outcome {
+            ended,
+            folder: self.folder.path().to_owned(),
+            metrics: BTreeMap::new(),
+        })
     }
 
     /// Test figures, artifact and report of the best weights.
@@ -245,7 +372,10 @@ impl Run<'_> {
         preprocess: &Preprocess,
         sinks: &mut Sinks,
     ) -> Result<Outcome, TrainError> {
-        let best = state.best_model.clone().unwrap_or_else(|| state.evaluated());
+        let best = state
+            .best_model
+            .clone()
+            .unwrap_or_else(|| state.evaluated());
         let classes = &self.splits.train.classes;
         let top_k = self.config.top_k;
         let mut skipped: Vec<Skipped> = feeds.train.skipped();
@@ -256,10 +386,18 @@ impl Run<'_> {
         let (mut test, mut reported_test) = (None, None);
         if let Some(folder) = self.splits.test.as_ref().filter(|_| !hurried) {
             let started = std::time::Instant::now();
-            let source = ImageSource::new(loaders.in_order(folder), preprocess.clone(), self.device.device.clone());
+            let source = ImageSource::new(
+                loaders.in_order(folder),
+                preprocess.clone(),
+                self.device.device.clone(),
+            );
             let steps = source.batches();
             test = evaluate(&best, &source, classes.len(), top_k, |step| {
-                sinks.emit(&Event::Evaluating(EvaluationStep { split: "test", step, steps }));
+                sinks.emit(&Event::Evaluating(EvaluationStep {
+                    split: "test",
+                    step,
+                    steps,
+                }));
                 self.stop.requested().is_none()
             })?;
             skipped.extend(source.skipped());
@@ -285,7 +423,10 @@ impl Run<'_> {
         let (split, scores) = match test {
             Some(scores) => ("test", Some(scores)),
             // The features of validation images are at hand, or their pixels are cached.
-            None if !hurried => ("validation", evaluate(&best, feeds.valid.as_ref(), classes.len(), top_k, |_| true)?),
+            None if !hurried => (
+                "validation",
+                evaluate(&best, feeds.valid.as_ref(), classes.len(), top_k, |_| true)?,
+            ),
             None => ("validation", None),
         };
         let findings = summary::Findings {
@@ -302,15 +443,30 @@ impl Run<'_> {
         };
         findings.write(self.folder.path())?;
         findings.announce(self.folder.path());
-        Ok(Outcome { ended, folder: self.folder.path().to_owned(), metrics })
+        Ok(Outcome {
+            ended,
+            folder: self.folder.path().to_owned(),
+            metrics,
+        })
     }
 
     /// SageMaker scores a trial by the last value it printed, which is the last epoch's and not the best one's.
     fn report_best(&self, progress: &Progress, sinks: &mut Sinks) {
-        let Some(best) = progress.best.best.as_ref().filter(|best| best.epoch != progress.history.len()) else { return };
+        let Some(best) = progress
+            .best
+            .best
+            .as_ref()
+            .filter(|best| best.epoch != progress.history.len())
+        else {
+            return;
+        };
         if self.config.report_best {
             let metric = "validation:accuracy".to_string();
-            sinks.emit(&Event::Best(BestMetric { metric, value: best.accuracy, epoch: best.epoch }));
+            sinks.emit(&Event::Best(BestMetric {
+                metric,
+                value: best.accuracy,
+                epoch: best.epoch,
+            }));
         }
     }
 }

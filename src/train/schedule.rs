@@ -76,7 +76,12 @@ mod tests {
 
     #[test]
     fn step_divides_at_whole_epochs() {
-        let pairs = [("epochs", "4"), ("lr", "1"), ("lr-scheduler", "step"), ("lr-scheduler-step", "2")];
+        let pairs = [
+            ("epochs", "4"),
+            ("lr", "1"),
+            ("lr-scheduler", "step"),
+            ("lr-scheduler-step", "2"),
+        ];
         let s = schedule(&pairs, 3);
         assert_eq!(s.learning_rate(5), 1.0);
         assert!((s.learning_rate(6) - 0.1).abs() < 1e-12);
@@ -84,7 +89,15 @@ mod tests {
 
     #[test]
     fn warm_up_rises_linearly_to_the_peak() {
-        let s = schedule(&[("epochs", "2"), ("lr", "1"), ("lr-scheduler", "constant"), ("warmup-epochs", "1")], 4);
+        let s = schedule(
+            &[
+                ("epochs", "2"),
+                ("lr", "1"),
+                ("lr-scheduler", "constant"),
+                ("warmup-epochs", "1"),
+            ],
+            4,
+        );
         let rates: Vec<f64> = (0..6).map(|step| s.learning_rate(step)).collect();
         assert_eq!(rates, [0.2, 0.4, 0.6, 0.8, 1.0, 1.0]);
     }

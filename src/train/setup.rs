@@ -8,11 +8,12 @@ use std::sync::Arc;
 use burn::module::Module;
 use sha2::{Digest, Sha256};
 
-use super::run::TrainError;
 use super::StopSignal;
+use super::run::TrainError;
 use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
 use crate::data::{
-    Augmentation, ImageCache, ImageFolder, Loader, LoaderConfig, Mode as LoaderMode, Preprocess, SplitOptions, Splits,
+    Augmentation, ImageCache, ImageFolder, Loader, LoaderConfig, Mode as LoaderMode, Preprocess,
+    SplitOptions, Splits,
 };
 use crate::device::Selected;
 use crate::feed::{FeatureSource, FeatureTable, ImageSource, Source};
@@ -24,7 +25,10 @@ use crate::zoo;
 
 /// The images of a run.
 pub fn open_data(root: &Path, config: &TrainConfig) -> Result<Splits, TrainError> {
-    let options = SplitOptions { seed: config.seed, ..Default::default() };
+    let options = SplitOptions {
+        seed: config.seed,
+        ..Default::default()
+    };
     let mut splits = Splits::open(root, &options)?;
     if let Some(samples) = config.max_train_samples {
         splits.max_train_samples(samples, config.seed)?;
@@ -42,17 +46,29 @@ pub fn data_identity(splits: &Splits) -> String {
             hasher.update([0]);
         }
         for sample in &folder.samples {
-            let path = sample.path.strip_prefix(&folder.root).unwrap_or(&sample.path);
+            let path = sample
+                .path
+                .strip_prefix(&folder.root)
+                .unwrap_or(&sample.path);
             hasher.update(path.as_os_str().as_encoded_bytes());
             hasher.update([0]);
         }
     }
     let hash = crate::files::hex(&hasher.finalize());
-    format!("{} training and {} validation images, {}", splits.train.samples.len(), splits.valid.samples.len(), &hash[..16])
+    format!(
+        "{} training and {} validation images, {}",
+        splits.train.samples.len(),
+        splits.valid.samples.len(),
+        &hash[..16]
+    )
 }
 
 /// The network that `config` asks for: pretrained with a new head, or random. Says in one line what it took.
-pub fn build_network(config: &TrainConfig, num_classes: usize, device: &Selected) -> Result<ResNet, TrainError> {
+pub fn build_network(
+    config: &TrainConfig,
+    num_classes: usize,
+    device: &Selected,
+) -> Result<ResNet, TrainError> {
     let architecture = config.model.unwrap_or(Architecture::Resnet18);
     let weights = match config.weights.as_str() {
         DEFAULT_WEIGHTS => zoo::default_for(architecture)?,
@@ -61,10 +77,16 @@ pub fn build_network(config: &TrainConfig, num_classes: usize, device: &Selected
     let file: PathBuf = match weights {
         zoo::Weights::None => {
             tracing::info!("network: {architecture} from random weights");
-            return Ok(ResNet::new(&ResNetConfig::new(architecture, num_classes), config.seed, &device.device)?);
+            return Ok(ResNet::new(
+                &ResNetConfig::new(architecture, num_classes),
+                config.seed,
+                &device.device,
+            )?);
         }
         zoo::Weights::File(path) => path,
-        zoo::Weights::Zoo(entry) => zoo::Cache::from_env()?.fetch(entry, &mut zoo::progress_bar(&terminal(), entry))?,
+        zoo::Weights::Zoo(entry) => {
+            zoo::Cache::from_env()?.fetch(entry, &mut zoo::progress_bar(&terminal(), entry))?
+        }
     };
     let imported = load(&file, &device.device)?;
     let found = imported.model.config().architecture;
@@ -75,7 +97,11 @@ pub fn build_network(config: &TrainConfig, num_classes: usize, device: &Selected
     tracing::info!(
         "network: {found} from {}{}",
         file.display(),
-        if folded { " (BatchNorm folded into the convolutions: its statistics stay frozen)" } else { "" }
+        if folded {
+            " (BatchNorm folded into the convolutions: its statistics stay frozen)"
+        } else {
+            ""
+        }
     );
     Ok(imported.model.with_new_head(num_classes, config.seed)?)
 }
@@ -96,8 +122,14 @@ pub struct Loaders {
 
 impl Loaders {
     pub fn new(config: &TrainConfig, preprocess: &Preprocess) -> Self {
-        let cache = Arc::new(ImageCache::new((config.cache_mb as u64).saturating_mul(1_000_000)));
-        Loaders { cache, preprocess: preprocess.clone(), config: config.clone() }
+        let cache = Arc::new(ImageCache::new(
+            (config.cache_mb as u64).saturating_mul(1_000_000),
+        ));
+        Loaders {
+            cache,
+            preprocess: preprocess.clone(),
+            config: config.clone(),
+        }
     }
 
     /// A loader in the folder's order, without augmentation.
@@ -107,7 +139,10 @@ impl Loaders {
 
     /// A loader that shuffles and augments.
     pub fn training(&self, folder: &ImageFolder) -> Loader {
-        let mode = LoaderMode::Train { augmentation: self.config.augmentation, seed: self.config.seed };
+        let mode = LoaderMode::Train {
+            augmentation: self.config.augmentation,
+            seed: self.config.seed,
+        };
         self.loader(folder, mode)
     }
 
@@ -139,7 +174,9 @@ pub fn build_feeds(
     sinks: &mut Sinks,
 ) -> Result<Option<Feeds>, TrainError> {
     let preprocess = &loaders.preprocess;
-    let images = |loader: Loader, device: &burn::tensor::Device| ImageSource::new(loader, preprocess.clone(), device.clone());
+    let images = |loader: Loader, device: &burn::tensor::Device| {
+        ImageSource::new(loader, preprocess.clone(), device.clone())
+    };
     let inner = &device.device;
     let autodiff = inner.clone().autodiff();
     if !features_are_constant(config) {
@@ -147,7 +184,11 @@ pub fn build_feeds(
         let train_device = if config.freeze { inner } else { &autodiff };
         let train = Box::new(images(loaders.training(&splits.train), train_device));
         let valid = Box::new(images(loaders.in_order(&splits.valid), inner));
-        return Ok(Some(Feeds { train, valid, seconds: 0.0 }));
+        return Ok(Some(Feeds {
+            train,
+            valid,
+            seconds: 0.0,
+        }));
     }
     let started = std::time::Instant::now();
     let backbone = model.valid();
@@ -158,7 +199,11 @@ pub fn build_feeds(
     for source in [&train_images, &valid_images] {
         let table = FeatureTable::compute(&backbone, source, |_| {
             done += 1;
-            sinks.emit(&Event::Evaluating(EvaluationStep { split: "features", step: done, steps }));
+            sinks.emit(&Event::Evaluating(EvaluationStep {
+                split: "features",
+                step: done,
+                steps,
+            }));
             stop.requested().is_none()
         })?;
         match table {
@@ -166,8 +211,14 @@ pub fn build_feeds(
             None => return Ok(None),
         }
     }
-    let (Some(valid), Some(train)) = (tables.pop(), tables.pop()) else { return Ok(None) };
+    let (Some(valid), Some(train)) = (tables.pop(), tables.pop()) else {
+        return Ok(None);
+    };
     let train = FeatureSource::new(train, config.batch_size, Some(config.seed), autodiff);
     let valid = FeatureSource::new(valid, config.batch_size, None, inner.clone());
-    Ok(Some(Feeds { train: Box::new(train), valid: Box::new(valid), seconds: started.elapsed().as_secs_f64() }))
+    Ok(Some(Feeds {
+        train: Box::new(train),
+        valid: Box::new(valid),
+        seconds: started.elapsed().as_secs_f64(),
+    }))
 }

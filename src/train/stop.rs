@@ -40,7 +40,10 @@ impl StopSignal {
 
     /// What was asked for so far; SIGTERM counts more.
     pub fn requested(&self) -> Option<Stop> {
-        match (self.terminate.load(Ordering::Relaxed), self.interrupt.load(Ordering::Relaxed)) {
+        match (
+            self.terminate.load(Ordering::Relaxed),
+            self.interrupt.load(Ordering::Relaxed),
+        ) {
             (true, _) => Some(Stop::Terminate),
             (false, true) => Some(Stop::Interrupt),
             (false, false) => None,

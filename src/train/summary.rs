@@ -67,14 +67,25 @@ impl Findings<'_> {
             written.map_err(|source| TrainError::Write { path, source })?;
         }
         let path = folder.join("report.html");
-        report::write(&path, &self.report(folder)).map_err(|source| TrainError::Write { path, source })
+        report::write(&path, &self.report(folder))
+            .map_err(|source| TrainError::Write { path, source })
     }
 
     fn report(&self, folder: &Path) -> Report {
-        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
-        let network = self.settings.iter().find(|s| s.name == "model").map_or("network", |s| &s.value);
+        let name = folder
+            .file_name()
+            .unwrap_or(folder.as_os_str())
+            .to_string_lossy();
+        let network = self
+            .settings
+            .iter()
+            .find(|s| s.name == "model")
+            .map_or("network", |s| &s.value);
         Report {
-            title: format!("{name}: {network} on {} classes", self.splits.train.classes.len()),
+            title: format!(
+                "{name}: {network} on {} classes",
+                self.splits.train.classes.len()
+            ),
             created: crate::files::now_utc(),
             configuration: self.settings.to_vec(),
             splits: self.split_rows(),
@@ -86,7 +97,10 @@ impl Findings<'_> {
                 classes: self.splits.train.classes.clone(),
                 counts: scores.confusion.rows(),
             }),
-            per_class: self.scores.map(|scores| self.class_scores(scores)).unwrap_or_default(),
+            per_class: self
+                .scores
+                .map(|scores| self.class_scores(scores))
+                .unwrap_or_default(),
             skipped: self.skipped_files(),
             environment: self.environment(),
             command: self.args.command.clone(),
@@ -94,8 +108,13 @@ impl Findings<'_> {
     }
 
     fn split_rows(&self) -> Vec<SplitRow> {
-        let folders = [("train", Some(&self.splits.train)), ("valid", Some(&self.splits.valid))];
-        let folders = folders.into_iter().chain([("test", self.splits.test.as_ref())]);
+        let folders = [
+            ("train", Some(&self.splits.train)),
+            ("valid", Some(&self.splits.valid)),
+        ];
+        let folders = folders
+            .into_iter()
+            .chain([("test", self.splits.test.as_ref())]);
         let row = |(split, folder): (&str, Option<&ImageFolder>)| {
             let counts = folder?.class_counts();
             Some(SplitRow {
@@ -122,22 +141,37 @@ impl Findings<'_> {
     }
 
     fn skipped_files(&self) -> Vec<SkippedFile> {
-        let file = |s: &Skipped| SkippedFile { path: s.path.display().to_string(), reason: s.reason.clone() };
+        let file = |s: &Skipped| SkippedFile {
+            path: s.path.display().to_string(),
+            reason: s.reason.clone(),
+        };
         self.skipped.iter().map(file).collect()
     }
 
     fn environment(&self) -> Vec<(String, String)> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut rows = vec![
-            ("sagemaker-burn".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            (
+                "sagemaker-burn".to_string(),
+                env!("CARGO_PKG_VERSION").to_string(),
+            ),
             ("Burn".to_string(), crate::BURN_VERSION.to_string()),
-            ("device".to_string(), format!("{} ({})", self.device.name, self.device.why)),
+            (
+                "device".to_string(),
+                format!("{} ({})", self.device.name, self.device.why),
+            ),
             ("cores".to_string(), cores.to_string()),
-            ("platform".to_string(), format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+            (
+                "platform".to_string(),
+                format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            ),
             ("data".to_string(), self.args.data.display().to_string()),
         ];
         if let Some(bytes) = crate::memory::peak_bytes() {
-            rows.push(("peak memory".to_string(), format!("{:.0} MB", bytes as f64 / 1e6)));
+            rows.push((
+                "peak memory".to_string(),
+                format!("{:.0} MB", bytes as f64 / 1e6),
+            ));
         }
         rows
     }
@@ -147,25 +181,45 @@ impl Findings<'_> {
         let epochs = self.progress.history.len();
         match self.ended {
             Ended::Completed => tracing::info!("\ndone after {epochs} epochs"),
-            Ended::EarlyStopped => tracing::info!("\nstopped early after {epochs} epochs: no better one came"),
-            Ended::Stopped(Stop::Terminate) => tracing::info!("\nstopped by SIGTERM after {epochs} epochs"),
-            Ended::Stopped(Stop::Interrupt) => tracing::info!("\ninterrupted after {epochs} epochs"),
+            Ended::EarlyStopped => {
+                tracing::info!("\nstopped early after {epochs} epochs: no better one came")
+            }
+            Ended::Stopped(Stop::Terminate) => {
+                tracing::info!("\nstopped by SIGTERM after {epochs} epochs")
+            }
+            Ended::Stopped(Stop::Interrupt) => {
+                tracing::info!("\ninterrupted after {epochs} epochs")
+            }
         }
         if let Some(best) = &self.progress.best.best {
-            tracing::info!("  best epoch {}: {:.1} % of the validation images are right", best.epoch, best.accuracy * 100.0);
+            tracing::info!(
+                "  best epoch {}: {:.1} % of the validation images are right",
+                best.epoch,
+                best.accuracy * 100.0
+            );
         }
         if let Some(test) = self.test {
-            tracing::info!("  test: {:.1} % of {} images are right", test.accuracy * 100.0, test.images);
+            tracing::info!(
+                "  test: {:.1} % of {} images are right",
+                test.accuracy * 100.0,
+                test.images
+            );
         }
         if !self.skipped.is_empty() {
-            tracing::info!("  {} broken images were left out; the report lists them", self.skipped.len());
+            tracing::info!(
+                "  {} broken images were left out; the report lists them",
+                self.skipped.len()
+            );
         }
         let shown = folder.display();
         tracing::info!("  model   {shown}/model");
         tracing::info!("  report  {shown}/report.html");
         tracing::info!("\nnext:");
         if let Some(example) = self.example() {
-            tracing::info!("  sagemaker-burn predict --model {shown}/model {}", quoted(&example.display().to_string()));
+            tracing::info!(
+                "  sagemaker-burn predict --model {shown}/model {}",
+                quoted(&example.display().to_string())
+            );
         }
         let data = quoted(&self.args.data.display().to_string());
         tracing::info!("  sagemaker-burn eval {shown}/model --data {data}");

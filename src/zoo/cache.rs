@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use crate::files::sha256_of;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Entry, ZooError, download};
 use crate::sinks::Terminal;

@@ -82,7 +82,10 @@ mod tests {
     #[test]
     fn every_architecture_has_a_default() {
         for architecture in Architecture::ALL {
-            assert!(matches!(default_for(architecture), Ok(Weights::Zoo(_))), "{architecture}");
+            assert!(
+                matches!(default_for(architecture), Ok(Weights::Zoo(_))),
+                "{architecture}"
+            );
         }
     }
 
