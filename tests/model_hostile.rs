@@ -11,6 +11,8 @@ use crate::model_golden::path;
 
 fn load_bytes(bytes: &[u8], folder: &Path) -> Result<Imported, OnnxError> {
     let file = folder.join("model.onnx");
+    // Writing over an old file would wait for the disk.
+    let _ = fs::remove_file(&file);
     fs::write(&file, bytes).unwrap();
     load(&file, &Device::flex())
 }
@@ -87,6 +89,28 @@ fn huge_dimensions_cost_nothing() {
     assert!(matches!(kind, OnnxErrorKind::BadWeights { .. }), "{kind}");
     // Not a measurement: reserving or filling such sizes would take far longer or fail.
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    // A sequence type of a sequence type of ..., ten thousand deep, as the type of the input.
+    let mut bytes = Vec::new();
+    for (tag, levels) in [(0x0a, 5000), (0x22, 5000), (0x12, 1), (0x5a, 1), (0x3a, 1)] {
+        for _ in 0..levels {
+            let mut length = bytes.len();
+            let mut message = vec![tag];
+            while length >= 0x80 {
+                message.push(length as u8 | 0x80);
+                length >>= 7;
+            }
+            message.push(length as u8);
+            message.append(&mut bytes);
+            bytes = message;
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let error = load_bytes(&bytes, folder.path()).unwrap_err();
+    println!("{error}");
 }
 
 #[test]

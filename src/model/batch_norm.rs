@@ -58,6 +58,14 @@ impl BatchNorm2d {
         }
     }
 
+    /// What evaluation multiplies each channel by, and then adds; both `[C]`.
+    pub fn scale_and_shift(&self) -> (Tensor<1>, Tensor<1>) {
+        let deviation = self.running_var.value().add_scalar(self.epsilon).sqrt();
+        let scale = self.gamma.val() / deviation;
+        let shift = self.beta.val() - self.running_mean.value() * scale.clone();
+        (scale, shift)
+    }
+
     fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
         let [n, _, height, width] = input.dims();
         let count = (n * height * width) as f64;

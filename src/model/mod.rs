@@ -16,6 +16,7 @@
 
 pub mod atomic_file;
 pub mod batch_norm;
+pub mod fused;
 pub mod init;
 pub mod layout;
 pub mod onnx;
@@ -24,6 +25,7 @@ pub mod state_dict;
 pub mod weights_file;
 
 pub use batch_norm::{BatchNorm2d, Mode};
+pub use fused::FusedResNet;
 pub use layout::{Architecture, ResNetConfig};
 pub use resnet::ResNet;
 pub use state_dict::{StateDict, StateDictError, load_state_dict, state_dict};

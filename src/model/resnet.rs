@@ -34,9 +34,12 @@ pub struct ConvNorm {
 impl ConvNorm {
     /// `[N, in, H, W]` to `[N, out, H / stride, W / stride]`.
     pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        let output = conv2d(input, self.weight.val(), None, options);
+        let output = conv2d(input, self.weight.val(), None, self.options());
         self.norm.forward(output, mode)
+    }
+
+    pub(crate) fn options(&self) -> ConvOptions<2> {
+        ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1)
     }
 }
 
@@ -63,6 +66,22 @@ impl Block {
         }
         relu(output + shortcut)
     }
+}
+
+/// The 3x3 max pooling behind the stem: `[N, C, H, W]` to `[N, C, H / 2, W / 2]`.
+pub(crate) fn stem_max_pool(x: Tensor<4>) -> Tensor<4> {
+    let options = MaxPoolOptions::new([3, 3])
+        .with_stride([2, 2])
+        .with_padding([1, 1]);
+    max_pool2d(x, options)
+}
+
+/// `[N, C, H, W]` to the mean over the image, `[N, C]`.
+pub(crate) fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
+    let [n, channels, height, width] = x.dims();
+    x.reshape([n, channels, height * width])
+        .mean_dim(2)
+        .reshape([n, channels])
 }
 
 /// ResNet18, 34 or 50.
@@ -148,17 +167,11 @@ impl ResNet {
     /// Images `[N, 3, H, W]` to features `[N, num_features]`, averaged over the image.
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         let mode = if self.bn_frozen { Mode::Eval } else { mode };
-        let pooling = MaxPoolOptions::new([3, 3])
-            .with_stride([2, 2])
-            .with_padding([1, 1]);
-        let mut x = max_pool2d(relu(self.stem.forward(images, mode)), pooling);
+        let mut x = stem_max_pool(relu(self.stem.forward(images, mode)));
         for block in self.stages.iter().flatten() {
             x = block.forward(x, mode);
         }
-        let [n, channels, height, width] = x.dims();
-        x.reshape([n, channels, height * width])
-            .mean_dim(2)
-            .reshape([n, channels])
+        global_average_pool(x)
     }
 
     /// Features `[N, num_features]` to logits `[N, num_classes]`.
@@ -311,4 +324,107 @@ pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32>
     (0..rows * columns)
         .map(|i| values[(i % rows) * columns + i / rows])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::ModuleVisitor;
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::model::{Architecture, state_dict};
+
+    fn narrow(architecture: Architecture, num_classes: usize) -> ResNetConfig {
+        ResNetConfig {
+            width: 2,
+            ..ResNetConfig::new(architecture, num_classes)
+        }
+    }
+
+    fn images(shape: [usize; 4]) -> Tensor<4> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+    }
+
+    struct Ids(Vec<u64>);
+
+    impl ModuleVisitor for Ids {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.id.val());
+        }
+    }
+
+    fn ids(model: &ResNet) -> Vec<u64> {
+        let mut ids = Ids(Vec::new());
+        model.visit(&mut ids);
+        ids.0
+    }
+
+    #[test]
+    fn any_image_from_32_pixels_up_gives_logits() {
+        for architecture in Architecture::ALL {
+            let config = narrow(architecture, 7);
+            let model = ResNet::new(&config, 0, &Device::flex()).unwrap();
+            for [height, width] in [[32, 32], [33, 47], [64, 225]] {
+                let features = model.features(images([2, 3, height, width]), Mode::Eval);
+                assert_eq!(features.dims(), [2, config.num_features()]);
+                assert_eq!(model.head(features).dims(), [2, 7]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_is_a_network() {
+        let build = |seed| {
+            let config = narrow(Architecture::Resnet18, 3);
+            state_dict(&ResNet::new(&config, seed, &Device::flex()).unwrap())
+        };
+        assert_eq!(build(5), build(5));
+        assert_ne!(build(5), build(6));
+    }
+
+    #[test]
+    fn parameter_ids_count_in_traversal_order() {
+        for architecture in Architecture::ALL {
+            let config = narrow(architecture, 3);
+            let model = ResNet::new(&config, 0, &Device::flex()).unwrap();
+            let expected: Vec<u64> = (1..=config.tensors().len() as u64).collect();
+            assert_eq!(ids(&model), expected);
+            let model = model.with_new_head(9, 1).unwrap();
+            assert_eq!(ids(&model), expected);
+            assert_eq!(ids(&model.clone().train().valid()), expected);
+        }
+    }
+
+    #[test]
+    fn a_new_head_leaves_the_features_alone() {
+        let model = ResNet::new(&narrow(Architecture::Resnet18, 3), 0, &Device::flex()).unwrap();
+        let images = images([1, 3, 32, 32]);
+        let before = model.features(images.clone(), Mode::Eval).into_data();
+        let model = model.with_new_head(11, 1).unwrap();
+        assert_eq!(
+            model.features(images.clone(), Mode::Eval).into_data(),
+            before
+        );
+        assert_eq!(model.forward(images, Mode::Eval).dims(), [1, 11]);
+        assert_eq!(model.config().num_classes, 11);
+        assert_eq!(model.with_new_head(0, 1).unwrap_err().field, "num_classes");
+    }
+
+    #[test]
+    fn a_clone_keeps_its_statistics_while_the_origin_trains() {
+        let model = ResNet::new(&narrow(Architecture::Resnet18, 3), 0, &Device::flex()).unwrap();
+        let best = model.clone();
+        let before = state_dict(&best);
+        model.forward(images([2, 3, 64, 64]), Mode::Train);
+        assert_ne!(state_dict(&model), before);
+        assert_eq!(state_dict(&best), before);
+    }
+
+    #[test]
+    fn transposes() {
+        assert_eq!(
+            transpose(&[1., 2., 3., 4., 5., 6.], 2, 3),
+            [1., 4., 2., 5., 3., 6.]
+        );
+    }
 }

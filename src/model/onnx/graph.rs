@@ -116,21 +116,28 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The weights at input `index` of `node`.
+    /// The weights `value` that `node` uses.
     ///
     /// # Errors
-    /// The input is neither an initializer nor a constant.
+    /// The value is neither an initializer nor a constant.
     pub fn weights(
         &self,
         node: &NodeProto,
         value: &'a str,
     ) -> Result<&'a TensorProto, OnnxErrorKind> {
         let value = self.resolve(value)?;
-        let missing = || OnnxErrorKind::MissingInitializer {
-            node: label(node),
-            name: quote(value),
-        };
-        self.constants.get(value).copied().ok_or_else(missing)
+        match (self.constants.get(value), self.producers.get(value)) {
+            (Some(tensor), _) => Ok(tensor),
+            (None, Some(maker)) => {
+                let why = format!("it computes the weights of `{}`", label(node));
+                let fix = "export the network with constant folding and optimization";
+                Err(unsupported(maker, format!("{why}; {fix}")))
+            }
+            (None, None) => Err(OnnxErrorKind::MissingInitializer {
+                node: label(node),
+                name: quote(value),
+            }),
+        }
     }
 
     /// The constant of that name, if it is one.
