@@ -93,24 +93,24 @@ fn huge_dimensions_cost_nothing() {
 
 #[test]
 fn deep_nesting_is_refused() {
-    // A sequence type of a sequence type of ..., ten thousand deep, as the type of the input.
+    // The input is a sequence of sequences of ..., ten thousand deep.
+    let nested = [0x0a, 0x22].repeat(10_000);
     let mut bytes = Vec::new();
-    for (tag, levels) in [(0x0a, 5000), (0x22, 5000), (0x12, 1), (0x5a, 1), (0x3a, 1)] {
-        for _ in 0..levels {
-            let mut length = bytes.len();
-            let mut message = vec![tag];
-            while length >= 0x80 {
-                message.push(length as u8 | 0x80);
-                length >>= 7;
-            }
-            message.push(length as u8);
-            message.append(&mut bytes);
-            bytes = message;
+    for tag in nested.into_iter().chain([0x12, 0x5a, 0x3a]) {
+        let mut message = vec![tag];
+        let mut length = bytes.len();
+        while length >= 0x80 {
+            message.push(length as u8 | 0x80);
+            length >>= 7;
         }
+        message.push(length as u8);
+        message.append(&mut bytes);
+        bytes = message;
     }
     let folder = tempfile::tempdir().unwrap();
-    let error = load_bytes(&bytes, folder.path()).unwrap_err();
-    println!("{error}");
+    let kind = load_bytes(&bytes, folder.path()).unwrap_err().kind;
+    assert!(matches!(kind, OnnxErrorKind::Parse(_)), "{kind}");
+    println!("{kind}");
 }
 
 #[test]
@@ -264,4 +264,67 @@ fn missing_and_short_weights_are_named() {
         model.graph.as_mut().unwrap().initializer[0].data_type = 3;
     });
     assert!(kind.to_string().contains("quantized"), "{kind}");
+}
+
+#[test]
+fn weights_that_are_computed_are_named() {
+    let kind = refused("resnet18-kept.onnx", |model| {
+        let expand = NodeProto {
+            op_type: "Expand".to_owned(),
+            name: "expand_0".to_owned(),
+            input: vec!["bn1.weight".to_owned(), "shape".to_owned()],
+            output: vec!["expanded".to_owned()],
+            ..Default::default()
+        };
+        nodes(model, "BatchNormalization").next().unwrap().input[1] = "expanded".to_owned();
+        model.graph.as_mut().unwrap().node.push(expand);
+    });
+    let OnnxErrorKind::Unsupported { node, why, .. } = kind else {
+        panic!("{kind}");
+    };
+    assert_eq!(node, "expand_0");
+    assert!(why.contains("constant folding"), "{why}");
+}
+
+#[test]
+fn old_opsets_and_foreign_operators_are_refused() {
+    let kind = refused("resnet18-kept.onnx", |m| m.opset_import[0].version = 6);
+    assert!(matches!(kind, OnnxErrorKind::OldOpset(6)), "{kind}");
+    let kind = refused("resnet18-kept.onnx", |m| m.opset_import.clear());
+    assert!(matches!(kind, OnnxErrorKind::OldOpset(1)), "{kind}");
+    let kind = refused("resnet18-kept.onnx", |model| {
+        nodes(model, "Relu").next().unwrap().domain = "com.example".to_owned();
+    });
+    assert!(matches!(kind, OnnxErrorKind::Unsupported { .. }), "{kind}");
+}
+
+#[test]
+fn other_depths_and_shared_parts_are_not_resnets() {
+    // The block 1.1 removed: its output is replaced by its input.
+    let kind = refused("resnet18-kept.onnx", |model| {
+        let sums: Vec<String> = nodes(model, "Add").map(|n| n.output[0].clone()).collect();
+        let mut relus = Vec::new();
+        for relu in nodes(model, "Relu") {
+            if sums.contains(&relu.input[0]) {
+                relus.push(relu.output[0].clone());
+            }
+        }
+        for node in &mut model.graph.as_mut().unwrap().node {
+            let is_in_block = node.name.contains("layer1.1");
+            for input in node
+                .input
+                .iter_mut()
+                .filter(|i| !is_in_block && **i == relus[1])
+            {
+                *input = relus[0].clone();
+            }
+        }
+    });
+    assert!(kind.to_string().contains("7 residual blocks"), "{kind}");
+    let kind = refused("resnet18-kept.onnx", |model| {
+        // A branch that starts from the images instead of the block's input.
+        let conv = nodes(model, "Conv").nth(3).unwrap();
+        conv.input[0] = "input".to_owned();
+    });
+    assert!(matches!(kind, OnnxErrorKind::NotAResNet(_)), "{kind}");
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use burn::tensor::Device;
 use sagemaker_burn::model::{
     Mode, ResNet, ResNetConfig,
-    layout::Architecture,
+    config::Architecture,
     onnx::{BatchNormOrigin, ExportOptions, OnnxErrorKind, export, load},
     state_dict,
 };

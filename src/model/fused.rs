@@ -7,7 +7,10 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, activation::relu, module::conv2d, ops::ConvOptions};
 
-use super::resnet::{Block, ConvNorm, ResNet, global_average_pool, stem_max_pool};
+use super::{
+    block::{Block, ConvNorm, global_average_pool, stem_max_pool},
+    resnet::ResNet,
+};
 
 /// A ResNet that can't be trained. A clone shares its weights.
 #[derive(Debug, Clone)]

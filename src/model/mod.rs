@@ -4,11 +4,11 @@
 //! Output: a [`ResNet`] that turns `[N, 3, H, W]` images into `[N, num_classes]` logits.
 //!
 //! ```text
-//! seed ---------------> init ----+
-//! weights.safetensors -> state_dict -+-> ResNet -> features -> logits
-//! model.onnx ---------> onnx::load --+      |
-//!                                           +-> state_dict -> weights.safetensors
-//!                                           +-> onnx::export -> model.onnx
+//! seed -> init ---------------------+
+//! weights.safetensors -> state_dict -+-> build -> ResNet -> features -> logits
+//! model.onnx -> onnx::load ----------+            |-> fused (evaluation)
+//!                                                 |-> state_dict -> weights.safetensors
+//!                                                 +-> onnx::export -> model.onnx
 //! ```
 //!
 //! [`layout`] is the one description of the network (names, shapes, strides). Construction, the state
@@ -16,6 +16,9 @@
 
 pub mod atomic_file;
 pub mod batch_norm;
+pub mod block;
+mod build;
+pub mod config;
 pub mod fused;
 pub mod init;
 pub mod layout;
@@ -25,8 +28,9 @@ pub mod state_dict;
 pub mod weights_file;
 
 pub use batch_norm::{BatchNorm2d, Mode};
+pub use config::{Architecture, ConfigError, ResNetConfig};
 pub use fused::FusedResNet;
-pub use layout::{Architecture, ResNetConfig};
+
 pub use resnet::ResNet;
 pub use state_dict::{StateDict, StateDictError, load_state_dict, state_dict};
 pub use weights_file::{WeightsFileError, read_safetensors, write_safetensors};

@@ -5,84 +5,18 @@
 
 use std::convert::Infallible;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
-use burn::tensor::{
-    Device, Tensor, TensorData,
-    activation::relu,
-    module::{conv2d, max_pool2d},
-    ops::{ConvOptions, MaxPoolOptions},
-};
+use burn::tensor::{Device, Tensor, activation::relu};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    batch_norm::{BatchNorm2d, Mode, RunningStatistic},
+    batch_norm::Mode,
+    block::{Block, ConvNorm, global_average_pool, stem_max_pool},
+    build,
+    config::{ConfigError, ResNetConfig},
     init,
-    layout::{BlockSpec, ConfigError, ConvSpec, ResNetConfig, TensorSpec},
 };
-
-/// A convolution without bias, followed by batch norm.
-#[derive(Module, Debug)]
-pub struct ConvNorm {
-    /// `[out, in, kernel, kernel]`
-    pub weight: Param<Tensor<4>>,
-    pub norm: BatchNorm2d,
-    stride: usize,
-    padding: usize,
-}
-
-impl ConvNorm {
-    /// `[N, in, H, W]` to `[N, out, H / stride, W / stride]`.
-    pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let output = conv2d(input, self.weight.val(), None, self.options());
-        self.norm.forward(output, mode)
-    }
-
-    pub(crate) fn options(&self) -> ConvOptions<2> {
-        ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1)
-    }
-}
-
-/// A residual block, basic (two convolutions) or bottleneck (three).
-#[derive(Module, Debug)]
-pub struct Block {
-    pub convs: Vec<ConvNorm>,
-    /// The projection on the shortcut, where channels or resolution change.
-    pub downsample: Option<ConvNorm>,
-}
-
-impl Block {
-    /// `[N, in, H, W]` to `[N, out, H / stride, W / stride]`.
-    pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let shortcut = match &self.downsample {
-            Some(projection) => projection.forward(input.clone(), mode),
-            None => input.clone(),
-        };
-        let mut output = input;
-        for (i, conv) in self.convs.iter().enumerate() {
-            // The last convolution gets its ReLU after the addition.
-            let activated = if i == 0 { output } else { relu(output) };
-            output = conv.forward(activated, mode);
-        }
-        relu(output + shortcut)
-    }
-}
-
-/// The 3x3 max pooling behind the stem: `[N, C, H, W]` to `[N, C, H / 2, W / 2]`.
-pub(crate) fn stem_max_pool(x: Tensor<4>) -> Tensor<4> {
-    let options = MaxPoolOptions::new([3, 3])
-        .with_stride([2, 2])
-        .with_padding([1, 1]);
-    max_pool2d(x, options)
-}
-
-/// `[N, C, H, W]` to the mean over the image, `[N, C]`.
-pub(crate) fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
-    let [n, channels, height, width] = x.dims();
-    x.reshape([n, channels, height * width])
-        .mean_dim(2)
-        .reshape([n, channels])
-}
 
 /// ResNet18, 34 or 50.
 ///
@@ -95,10 +29,10 @@ pub struct ResNet {
     pub stages: Vec<Vec<Block>>,
     /// The classifier.
     pub fc: Linear,
-    bn_frozen: bool,
-    backbone_frozen: bool,
+    pub(super) bn_frozen: bool,
+    pub(super) backbone_frozen: bool,
     #[module(skip)]
-    config: ResNetConfig,
+    pub(super) config: ResNetConfig,
 }
 
 impl ResNet {
@@ -117,36 +51,6 @@ impl ResNet {
             Ok(model) => Ok(model),
             Err(never) => match never {},
         }
-    }
-
-    /// Builds the network from values that `source` gives for each tensor, in traversal order and
-    /// in torchvision's layout. `config` must be valid and `source` must respect the shape.
-    pub(crate) fn build<E>(
-        config: &ResNetConfig,
-        device: &Device,
-        mut source: impl FnMut(&TensorSpec) -> Result<Vec<f32>, E>,
-    ) -> Result<Self, E> {
-        let layout = config.layout();
-        let mut builder = Builder {
-            config,
-            device,
-            next_id: 1,
-            source: &mut source,
-        };
-        let stem = builder.conv_norm(&layout.stem)?;
-        let stages = layout
-            .stages
-            .iter()
-            .map(|blocks| blocks.iter().map(|b| builder.block(b)).collect())
-            .collect::<Result<Vec<Vec<Block>>, E>>()?;
-        Ok(Self {
-            stem,
-            stages,
-            fc: builder.classifier()?,
-            bn_frozen: false,
-            backbone_frozen: false,
-            config: config.clone(),
-        })
     }
 
     /// The shape of this network.
@@ -195,14 +99,11 @@ impl ResNet {
         };
         config.validate()?;
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut source = |spec: &TensorSpec| Ok::<_, Infallible>(init::draw(spec, &mut rng));
-        let mut builder = Builder {
-            config: &config,
-            device: &self.device(),
-            next_id: self.fc.weight.id.val(),
-            source: &mut source,
-        };
-        let fc = match builder.classifier() {
+        let first_id = self.fc.weight.id.val();
+        let drawn = build::classifier(&config, &self.device(), first_id, |spec| {
+            Ok::<_, Infallible>(init::draw(spec, &mut rng))
+        });
+        let fc = match drawn {
             Ok(fc) => fc,
             Err(never) => match never {},
         };
@@ -247,83 +148,6 @@ impl ModuleMapper for StopGradients {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.set_require_grad(false)
     }
-}
-
-/// Turns the values of a source into parameters with consecutive ids.
-struct Builder<'a, S> {
-    config: &'a ResNetConfig,
-    device: &'a Device,
-    next_id: u64,
-    source: &'a mut S,
-}
-
-impl<E, S: FnMut(&TensorSpec) -> Result<Vec<f32>, E>> Builder<'_, S> {
-    fn block(&mut self, spec: &BlockSpec) -> Result<Block, E> {
-        let convs: Result<_, E> = spec.convs.iter().map(|c| self.conv_norm(c)).collect();
-        let convs = convs?;
-        let downsample = spec.downsample.as_ref().map(|c| self.conv_norm(c));
-        Ok(Block {
-            convs,
-            downsample: downsample.transpose()?,
-        })
-    }
-
-    fn conv_norm(&mut self, spec: &ConvSpec) -> Result<ConvNorm, E> {
-        let [weight, gamma, beta, mean, var] = spec.tensors();
-        Ok(ConvNorm {
-            weight: self.param(&weight)?,
-            norm: BatchNorm2d {
-                gamma: self.param(&gamma)?,
-                beta: self.param(&beta)?,
-                running_mean: self.statistic(&mean)?,
-                running_var: self.statistic(&var)?,
-                epsilon: self.config.bn_epsilon,
-            },
-            stride: spec.stride,
-            padding: spec.padding(),
-        })
-    }
-
-    fn classifier(&mut self) -> Result<Linear, E> {
-        let [weight, bias] = self.config.fc_tensors();
-        let (classes, features) = (weight.shape[0], weight.shape[1]);
-        let values = transpose(&(self.source)(&weight)?, classes, features);
-        let data = TensorData::new(values, [features, classes]);
-        Ok(Linear {
-            weight: self.trainable(data),
-            bias: Some(self.param(&bias)?),
-        })
-    }
-
-    fn param<const D: usize>(&mut self, spec: &TensorSpec) -> Result<Param<Tensor<D>>, E> {
-        let data = TensorData::new((self.source)(spec)?, spec.shape.clone());
-        Ok(self.trainable(data))
-    }
-
-    fn trainable<const D: usize>(&mut self, data: TensorData) -> Param<Tensor<D>> {
-        let value = Tensor::from_data(data, self.device);
-        // Set on the parameter, not the tensor: there it survives on a device without autodiff.
-        Param::initialized(self.take_id(), value).set_require_grad(true)
-    }
-
-    fn statistic(&mut self, spec: &TensorSpec) -> Result<RunningStatistic, E> {
-        let data = TensorData::new((self.source)(spec)?, spec.shape.clone());
-        let value = Tensor::from_data(data, self.device);
-        Ok(RunningStatistic::new(self.take_id(), value))
-    }
-
-    fn take_id(&mut self) -> ParamId {
-        let id = ParamId::from(self.next_id);
-        self.next_id += 1;
-        id
-    }
-}
-
-/// `[rows, columns]` to `[columns, rows]`, both row-major.
-pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..rows * columns)
-        .map(|i| values[(i % rows) * columns + i / rows])
-        .collect()
 }
 
 #[cfg(test)]
@@ -418,13 +242,5 @@ mod tests {
         model.forward(images([2, 3, 64, 64]), Mode::Train);
         assert_ne!(state_dict(&model), before);
         assert_eq!(state_dict(&best), before);
-    }
-
-    #[test]
-    fn transposes() {
-        assert_eq!(
-            transpose(&[1., 2., 3., 4., 5., 6.], 2, 3),
-            [1., 4., 2., 5., 3., 6.]
-        );
     }
 }

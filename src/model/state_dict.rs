@@ -7,8 +7,9 @@ use std::{collections::HashMap, path::PathBuf};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{
-    layout::{ConfigError, ResNetConfig},
-    resnet::{Block, ConvNorm, ResNet},
+    block::{Block, ConvNorm},
+    config::{ConfigError, ResNetConfig},
+    resnet::ResNet,
 };
 
 /// Names and float32 values, in traversal order.

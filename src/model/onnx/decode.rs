@@ -55,9 +55,10 @@ pub(super) fn floats(tensor: &TensorProto, folder: &Path) -> Result<Vec<f32>, On
     };
     match (values.len(), spare_bytes) {
         (found, 0) if found == count => Ok(values),
-        (found, _) => Err(bad(format!(
-            "its shape needs {count} values, but {found} and {spare_bytes} bytes are there"
+        (found, 0) => Err(bad(format!(
+            "its shape needs {count} values, but {found} are there"
         ))),
+        _ => Err(bad("it ends in the middle of a value".to_owned())),
     }
 }
 
