@@ -5,7 +5,7 @@
 
 use burn::module::{Param, ParamId};
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{
     batch_norm::{BatchNorm2d, RunningStatistic},
@@ -122,7 +122,7 @@ impl<E, S: FnMut(&TensorSpec) -> Result<Vec<f32>, E>> Builder<'_, S> {
 
     fn statistic(&mut self, spec: &TensorSpec) -> Result<RunningStatistic, E> {
         let data = TensorData::new((self.source)(spec)?, spec.shape.clone());
-        let value = Tensor::from_data(data, self.device);
+        let value = Tensor::from_data(data, (self.device, DType::F32));
         Ok(RunningStatistic::new(self.take_id(), value))
     }
 

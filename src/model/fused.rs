@@ -5,7 +5,7 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, activation::relu, module::conv2d, ops::ConvOptions};
+use burn::tensor::{DType, Device, Tensor, activation::relu, module::conv2d, ops::ConvOptions};
 
 use super::{
     block::{Block, ConvNorm, global_average_pool, stem_max_pool},
@@ -77,9 +77,12 @@ impl FusedConv {
     fn new(conv: &ConvNorm) -> Self {
         let (scale, shift) = conv.norm.scale_and_shift();
         let [channels] = scale.dims();
+        let weight = conv.weight.val();
+        let dtype = weight.dtype();
+        let scaled = weight.cast(DType::F32) * scale.reshape([channels, 1, 1, 1]);
         Self {
-            weight: conv.weight.val() * scale.reshape([channels, 1, 1, 1]),
-            bias: shift,
+            weight: scaled.cast(dtype),
+            bias: shift.cast(dtype),
             options: conv.options(),
         }
     }

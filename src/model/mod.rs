@@ -30,7 +30,6 @@ pub mod weights_file;
 pub use batch_norm::{BatchNorm2d, Mode};
 pub use config::{Architecture, ConfigError, ResNetConfig};
 pub use fused::FusedResNet;
-
 pub use resnet::ResNet;
 pub use state_dict::{StateDict, StateDictError, load_state_dict, state_dict};
 pub use weights_file::{WeightsFileError, read_safetensors, write_safetensors};
