@@ -2,7 +2,7 @@
 //!
 //! Input and output: a [`ResNet`] and a [`StateDict`]. The round trip is exact.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
@@ -36,11 +36,6 @@ pub enum StateDictError {
     },
     #[error("tensor `{name}` holds {found}, but weights must be floating point numbers")]
     Type { name: String, found: String },
-    #[error("{}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        source: Box<StateDictError>,
-    },
 }
 
 /// All weights and running statistics, float32, copied to the host.
