@@ -56,11 +56,17 @@ class NarrowResNet(torchvision.models.ResNet):
 
 
 def network(depth, width, num_classes, seed):
-    """A network whose batch norms are far from the identity, as after real training."""
+    """A network whose batch norms are far from the identity, as after real training.
+
+    The weights are large enough for the logits to depend on the image, not only on the biases.
+    """
     torch.manual_seed(seed)
     model = NarrowResNet(depth, width, num_classes)
+    torch.nn.init.normal_(model.fc.weight)
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+        elif isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.4, 1.1)
             torch.nn.init.normal_(module.bias, 0.0, 0.2)
             torch.nn.init.normal_(module.running_mean, 0.0, 0.3)
@@ -239,6 +245,7 @@ def run(path, shape, output=None):
 def case(cases, name, architecture, width, classes, batch_norm, stride_in_1x1=False, logits=None):
     """Records what the importer must find in a file, and onnxruntime's logits."""
     logits = run(OUT / name, IMAGE) if logits is None else logits
+    assert np.abs(logits[0] - logits[1]).max() > 0.05, f"{name}: the logits hardly depend on the image"
     cases.append(dict(file=name, input=list(IMAGE), architecture=architecture, width=width, num_classes=classes,
                       batch_norm=batch_norm, stride_in_1x1=stride_in_1x1, logits=np.round(logits, 7).tolist()))
 

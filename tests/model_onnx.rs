@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use burn::tensor::Device;
 use sagemaker_burn::model::{
     Mode, ResNet, ResNetConfig,
-    layout::Architecture,
+    config::Architecture,
     onnx::{BatchNormOrigin, ExportOptions, OnnxErrorKind, export, load},
     state_dict,
 };
@@ -180,4 +180,33 @@ fn says_what_is_wrong_with_a_file() {
         kind,
         OnnxErrorKind::Parse(_) | OnnxErrorKind::Truncated(_)
     ));
+}
+
+/// Writes exports and their logits for `scripts/check_onnx_export.py`.
+#[test]
+#[ignore = "run by scripts/check_onnx_export.py"]
+fn writes_exports_for_onnxruntime() {
+    let folder = PathBuf::from(std::env::var_os("SAGEMAKER_BURN_EXPORTS").unwrap());
+    let device = Device::flex();
+    for golden in [
+        "resnet18-kept.onnx",
+        "resnet34-folded.onnx",
+        "mxnet-resnet50v1.onnx",
+    ] {
+        let model = load(&path(golden), &device).unwrap().model;
+        let logits = model.forward(images([3, 3, 96, 96], &device), Mode::Eval);
+        let logits = logits.into_data().try_into_vec::<f32>().unwrap();
+        for fold_batch_norm in [false, true] {
+            let options = ExportOptions {
+                image_size: (!fold_batch_norm).then_some([96, 96]),
+                fold_batch_norm,
+                metadata: BTreeMap::from([("classes".to_owned(), "[]".to_owned())]),
+                ..ExportOptions::default()
+            };
+            let file = folder.join(format!("{fold_batch_norm}-{golden}"));
+            export(&model, &file, &options).unwrap();
+            let json = serde_json::to_string(&logits).unwrap();
+            std::fs::write(file.with_extension("json"), json).unwrap();
+        }
+    }
 }

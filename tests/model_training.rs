@@ -9,7 +9,8 @@ use burn::{
     tensor::{Device, Gradients, Int, Tensor, TensorData},
 };
 use sagemaker_burn::model::{
-    Mode, ResNet, ResNetConfig, layout::Architecture, onnx::load, read_safetensors, state_dict,
+    Mode, ResNet, ResNetConfig, config::Architecture, load_state_dict, onnx::load,
+    read_safetensors, state_dict,
 };
 use serde_json::Value;
 
@@ -135,6 +136,18 @@ fn a_network_built_without_autodiff_can_be_trained_later() {
         .model;
     let model = model.train();
     let gradients = loss(&model, &autodiff()).backward();
+    assert_eq!(gradient_norms(&model, &gradients).len(), 62);
+}
+
+#[test]
+fn a_new_head_and_loaded_weights_can_be_trained() {
+    let device = autodiff();
+    let imported = load(&path("resnet18-folded.onnx"), &device).unwrap();
+    let model = imported.model.with_new_head(6, 3).unwrap();
+    let state = state_dict(&model);
+    let model = load_state_dict(model, state).unwrap();
+    assert!(model.has_frozen_batch_norm(), "its statistics were folded");
+    let gradients = loss(&model, &device).backward();
     assert_eq!(gradient_norms(&model, &gradients).len(), 62);
 }
 

@@ -11,7 +11,7 @@ use burn::module::{
     Param, ParamId,
 };
 use burn::tensor::{
-    Device, Tensor,
+    DType, Device, Tensor,
     module::{batch_norm, batch_norm_train},
 };
 
@@ -45,17 +45,28 @@ pub struct BatchNorm2d {
 impl BatchNorm2d {
     /// `[N, C, H, W]` to the same shape.
     pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
-        match mode {
-            Mode::Eval => batch_norm(
-                input,
-                self.gamma.val(),
-                self.beta.val(),
-                self.running_mean.value(),
-                self.running_var.value(),
-                self.epsilon,
-            ),
-            Mode::Train => self.forward_train(input),
+        if mode == Mode::Train {
+            return self.forward_train(input);
         }
+        let dtype = input.dtype();
+        let statistic = |s: &RunningStatistic| s.value().cast(dtype);
+        batch_norm(
+            input,
+            self.gamma.val(),
+            self.beta.val(),
+            statistic(&self.running_mean),
+            statistic(&self.running_var),
+            self.epsilon,
+        )
+    }
+
+    /// What evaluation multiplies each channel by, and then adds; both `[C]`, float32.
+    pub fn scale_and_shift(&self) -> (Tensor<1>, Tensor<1>) {
+        let deviation = self.running_var.value().add_scalar(self.epsilon).sqrt();
+        let scale = self.gamma.val().cast(DType::F32) / deviation;
+        let beta = self.beta.val().cast(DType::F32);
+        let shift = beta - self.running_mean.value() * scale.clone();
+        (scale, shift)
     }
 
     fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
@@ -63,14 +74,16 @@ impl BatchNorm2d {
         let count = (n * height * width) as f64;
         let result = batch_norm_train(input, self.gamma.val(), self.beta.val(), self.epsilon);
         // One value per channel has no spread; without the guard the variance would become NaN.
-        let unbiased = result.variance.mul_scalar(count / (count - 1.0).max(1.0));
+        let variance = result.variance.cast(DType::F32);
+        let unbiased = variance.mul_scalar(count / (count - 1.0).max(1.0));
         self.running_mean.blend(result.mean);
         self.running_var.blend(unbiased);
         result.output
     }
 }
 
-/// A statistic that a forward pass may move.
+/// A statistic that a forward pass may move, always float32: a tenth of a small difference would be
+/// lost in bfloat16.
 ///
 /// A clone is a snapshot, as it is for weights: Burn's `RunningState` shares its value between
 /// clones, and a kept "best" network would go on moving with the one in training.
@@ -84,7 +97,7 @@ impl RunningStatistic {
     pub fn new(id: ParamId, value: Tensor<1>) -> Self {
         Self {
             id,
-            value: Arc::new(Mutex::new(value)),
+            value: Arc::new(Mutex::new(value.cast(DType::F32))),
         }
     }
 
@@ -96,7 +109,8 @@ impl RunningStatistic {
     fn blend(&self, batch: Tensor<1>) {
         let mut value = self.lock();
         let kept = value.clone().mul_scalar(1.0 - MOMENTUM);
-        *value = kept.add(batch.detach().mul_scalar(MOMENTUM)).detach();
+        let batch = batch.detach().cast(DType::F32);
+        *value = kept.add(batch.mul_scalar(MOMENTUM)).detach();
     }
 
     fn lock(&self) -> MutexGuard<'_, Tensor<1>> {
@@ -236,5 +250,25 @@ mod tests {
         norm.forward(Tensor::from_floats([[[[5.0, 9.0]]]], &device), Mode::Train);
         assert_ne!(scalar(norm.running_mean.value()), 1.0);
         assert_eq!(scalar(kept.running_mean.value()), 1.0);
+    }
+
+    #[test]
+    fn bfloat16_images_keep_float32_statistics() {
+        let device = Device::flex();
+        let norm = layer(&device);
+        let half = |p: Param<Tensor<1>>| p.map(|t| t.cast(DType::BF16));
+        let norm = BatchNorm2d {
+            gamma: half(norm.gamma),
+            beta: half(norm.beta),
+            ..norm
+        };
+        let input = Tensor::<4>::from_floats([[[[1.0, 1.25]]]], &device).cast(DType::BF16);
+        assert_eq!(
+            norm.forward(input.clone(), Mode::Train).dtype(),
+            DType::BF16
+        );
+        // 0.9 * 1 + 0.1 * 1.125: bfloat16 has no such value.
+        assert!((scalar(norm.running_mean.value()) - 1.0125).abs() < 1e-6);
+        assert_eq!(norm.forward(input, Mode::Eval).dtype(), DType::BF16);
     }
 }

@@ -4,17 +4,21 @@
 //! Output: a [`ResNet`] that turns `[N, 3, H, W]` images into `[N, num_classes]` logits.
 //!
 //! ```text
-//! seed ---------------> init ----+
-//! weights.safetensors -> state_dict -+-> ResNet -> features -> logits
-//! model.onnx ---------> onnx::load --+      |
-//!                                           +-> state_dict -> weights.safetensors
-//!                                           +-> onnx::export -> model.onnx
+//! seed -> init ---------------------+
+//! weights.safetensors -> state_dict -+-> build -> ResNet -> features -> logits
+//! model.onnx -> onnx::load ----------+            |-> fused (evaluation)
+//!                                                 |-> state_dict -> weights.safetensors
+//!                                                 +-> onnx::export -> model.onnx
 //! ```
 //!
 //! [`layout`] is the one description of the network (names, shapes, strides). Construction, the state
 //! dict, the ONNX check and the ONNX export all read it.
 
 pub mod batch_norm;
+pub mod block;
+mod build;
+pub mod config;
+pub mod fused;
 pub mod init;
 pub mod layout;
 pub mod onnx;
@@ -23,7 +27,8 @@ pub mod state_dict;
 pub mod weights_file;
 
 pub use batch_norm::{BatchNorm2d, Mode};
-pub use layout::{Architecture, ConfigError as NetworkError, ResNetConfig};
+pub use config::{Architecture, ConfigError as NetworkError, ResNetConfig};
+pub use fused::FusedResNet;
 pub use resnet::ResNet;
 pub use state_dict::{StateDict, StateDictError, load_state_dict, state_dict};
 pub use weights_file::{WeightsFileError, read_safetensors, write_safetensors};

@@ -2,13 +2,14 @@
 //!
 //! Input and output: a [`ResNet`] and a [`StateDict`]. The round trip is exact.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{
-    layout::{ConfigError, ResNetConfig},
-    resnet::{Block, ConvNorm, ResNet},
+    block::{Block, ConvNorm},
+    config::{ConfigError, ResNetConfig},
+    resnet::ResNet,
 };
 
 /// Names and float32 values, in traversal order.
@@ -35,11 +36,6 @@ pub enum StateDictError {
     },
     #[error("tensor `{name}` holds {found}, but weights must be floating point numbers")]
     Type { name: String, found: String },
-    #[error("{}: {source}", path.display())]
-    File {
-        path: PathBuf,
-        source: Box<StateDictError>,
-    },
 }
 
 /// All weights and running statistics, float32, copied to the host.
@@ -138,4 +134,92 @@ fn floats(name: String, data: TensorData) -> Result<Vec<f32>, StateDictError> {
         .try_cast(DType::F32)
         .and_then(|d| d.try_into_vec::<f32>());
     values.map_err(|_| wrong_type(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Architecture, Mode};
+
+    fn model(seed: u64) -> ResNet {
+        let config = ResNetConfig {
+            width: 2,
+            ..ResNetConfig::new(Architecture::Resnet50, 3)
+        };
+        ResNet::new(&config, seed, &Device::flex()).unwrap()
+    }
+
+    fn error(change: impl FnOnce(&mut StateDict)) -> StateDictError {
+        let mut state = state_dict(&model(1));
+        change(&mut state);
+        load_state_dict(model(2), state).unwrap_err()
+    }
+
+    #[test]
+    fn has_the_names_and_shapes_of_torchvision() {
+        let state = state_dict(&model(1));
+        let shape = |name: &str| {
+            let (_, data) = state.iter().find(|(n, _)| n == name).unwrap();
+            data.shape().to_vec()
+        };
+        assert_eq!(state.len(), 53 * 5 + 2);
+        assert_eq!(state[0].0, "conv1.weight");
+        assert_eq!(shape("conv1.weight"), [2, 3, 7, 7]);
+        assert_eq!(shape("bn1.running_var"), [2]);
+        assert_eq!(shape("layer1.0.conv3.weight"), [8, 2, 1, 1]);
+        assert_eq!(shape("layer2.0.downsample.0.weight"), [16, 8, 1, 1]);
+        assert_eq!(shape("layer2.0.downsample.1.bias"), [16]);
+        assert_eq!(shape("layer4.2.bn2.running_mean"), [16]);
+        assert_eq!(shape("fc.weight"), [3, 64]);
+        assert_eq!(shape("fc.bias"), [3]);
+    }
+
+    #[test]
+    fn the_round_trip_is_exact() {
+        let origin = model(1);
+        let images = Tensor::ones([2, 3, 64, 64], &Device::flex());
+        origin.forward(images, Mode::Train);
+        let state = state_dict(&origin);
+        let counter = TensorData::new(vec![7i64], [0; 0]);
+        let counter = ("bn1.num_batches_tracked".to_owned(), counter);
+        let loaded = load_state_dict(model(2), state.iter().cloned().chain([counter])).unwrap();
+        assert_eq!(state_dict(&loaded), state);
+    }
+
+    #[test]
+    fn what_is_frozen_stays_frozen() {
+        let state = state_dict(&model(1));
+        let loaded = load_state_dict(model(2).freeze_backbone(), state.clone()).unwrap();
+        assert!(loaded.has_frozen_backbone() && loaded.has_frozen_batch_norm());
+        let loaded = load_state_dict(model(2).freeze_batch_norm(), state).unwrap();
+        assert!(!loaded.has_frozen_backbone() && loaded.has_frozen_batch_norm());
+    }
+
+    #[test]
+    fn names_the_tensor_that_does_not_fit() {
+        let missing = error(|state| drop(state.remove(3)));
+        assert!(
+            matches!(missing, StateDictError::Missing { name, .. } if name == "bn1.running_mean")
+        );
+        let unexpected = error(|state| state[3].0 = "surplus".to_owned());
+        assert!(matches!(unexpected, StateDictError::Missing { .. }));
+        let unexpected = error(|state| {
+            let copy = state[3].1.clone();
+            state.push(("surplus".to_owned(), copy));
+        });
+        assert!(matches!(unexpected, StateDictError::Unexpected { name, .. } if name == "surplus"));
+        let shape = error(|state| state[3].1 = TensorData::new(vec![0f32; 3], [3]));
+        assert!(matches!(shape, StateDictError::Shape { found, .. } if found == [3]));
+        let dtype = error(|state| state[3].1 = TensorData::new(vec![0i32; 2], [2]));
+        assert!(matches!(dtype, StateDictError::Type { .. }), "{dtype}");
+    }
+
+    #[test]
+    fn half_precision_is_converted() {
+        let mut state = state_dict(&model(1));
+        state[0].1 = state[0].1.clone().convert_dtype(DType::F16);
+        let loaded = load_state_dict(model(2), state.clone()).unwrap();
+        let expected = state[0].1.clone().convert_dtype(DType::F32);
+        assert_eq!(state_dict(&loaded)[0].1, expected);
+    }
 }

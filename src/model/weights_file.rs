@@ -144,3 +144,97 @@ fn tensor_data(view: &TensorView) -> Result<Option<TensorData>, String> {
         .map(Some)
         .map_err(|e| format!("{e:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> StateDict {
+        vec![
+            (
+                "b.weight".to_owned(),
+                TensorData::new(vec![1.5f32, -2.0], [1, 2]),
+            ),
+            (
+                "a.bias".to_owned(),
+                TensorData::new(vec![f32::MIN_POSITIVE], [1]),
+            ),
+        ]
+    }
+
+    fn metadata() -> HashMap<String, String> {
+        let texts = [("classes", r#"["ant"]"#), ("b", "2"), ("c", "ä\n")];
+        texts.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+    }
+
+    fn written() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.safetensors");
+        write_safetensors(&path, &state(), &metadata()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        (folder, path, bytes)
+    }
+
+    #[test]
+    fn the_round_trip_is_exact() {
+        let (_folder, path, _) = written();
+        assert_eq!(read_safetensors(&path).unwrap(), (state(), metadata()));
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_bytes() {
+        let bytes = written().2;
+        assert!((0..8).all(|_| written().2 == bytes));
+    }
+
+    #[test]
+    fn every_truncation_is_a_named_error() {
+        let (_folder, path, bytes) = written();
+        for end in 0..bytes.len() {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, &bytes[..end]).unwrap();
+            let error = read_safetensors(&path).unwrap_err();
+            assert!(matches!(error, WeightsFileError::Malformed { .. }), "{end}");
+            assert!(error.to_string().contains("weights.safetensors"));
+        }
+    }
+
+    #[test]
+    fn hostile_headers_are_refused() {
+        let (_folder, path, _) = written();
+        let huge = r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}"#;
+        let outside = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let backwards = r#"{"a":{"dtype":"F32","shape":[0],"data_offsets":[8,0]}}"#;
+        for header in [huge, outside, backwards, "{", "[]"] {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            std::fs::write(&path, bytes).unwrap();
+            let error = read_safetensors(&path).unwrap_err();
+            assert!(
+                matches!(error, WeightsFileError::Malformed { .. }),
+                "{error}"
+            );
+        }
+        std::fs::write(&path, u64::MAX.to_le_bytes()).unwrap();
+        let error = read_safetensors(&path).unwrap_err();
+        assert!(
+            matches!(error, WeightsFileError::Malformed { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn integers_are_not_weights() {
+        let (_folder, path, _) = written();
+        let integers = TensorData::new(vec![1i32], [1]);
+        let error = write_safetensors(&path, &[("a".to_owned(), integers)], &HashMap::new());
+        assert!(matches!(error, Err(WeightsFileError::NotFloat32 { .. })));
+        let header = r#"{"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}"#;
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend([0; 4]);
+        std::fs::write(&path, bytes).unwrap();
+        let error = read_safetensors(&path).unwrap_err();
+        assert!(matches!(error, WeightsFileError::Type { .. }), "{error}");
+    }
+}

@@ -37,25 +37,28 @@ pub(super) fn floats(tensor: &TensorProto, folder: &Path) -> Result<Vec<f32>, On
         .try_fold(1usize, |n, d| n.checked_mul(usize::try_from(*d).ok()?))
         .ok_or_else(|| bad("its shape is impossible".to_owned()))?;
     let is_external = tensor.data_location.value() == 1;
-    let values = if is_external {
-        let bytes = external(tensor, folder, count, encoding.bytes()).map_err(|why| {
+    let external;
+    let raw = if is_external {
+        external = external_bytes(tensor, folder, count, encoding.bytes()).map_err(|why| {
             OnnxErrorKind::ExternalData {
                 name: quote(&tensor.name),
                 why,
             }
         })?;
-        encoding.decode(&bytes)
-    } else if tensor.raw_data.is_empty() {
-        encoding.typed(tensor)
+        &external[..]
     } else {
-        encoding.decode(&tensor.raw_data)
+        &tensor.raw_data[..]
     };
-    match values.len() == count {
-        true => Ok(values),
-        false => Err(bad(format!(
-            "its shape needs {count} values, but {} are there",
-            values.len()
+    let (values, spare_bytes) = match raw.is_empty() {
+        true => (encoding.typed(tensor), 0),
+        false => (encoding.decode(raw), raw.len() % encoding.bytes()),
+    };
+    match (values.len(), spare_bytes) {
+        (found, 0) if found == count => Ok(values),
+        (found, 0) => Err(bad(format!(
+            "its shape needs {count} values, but {found} are there"
         ))),
+        _ => Err(bad("it ends in the middle of a value".to_owned())),
     }
 }
 
@@ -87,17 +90,14 @@ impl Encoding {
         }
     }
 
-    /// Little-endian bytes; a rest that is no whole value counts as a further value, so that the
-    /// caller's count fails.
+    /// The whole values among little-endian bytes.
     fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        let rest = usize::from(bytes.len() % self.bytes() != 0);
-        let values: Vec<f32> = match self {
+        match self {
             Self::Float32 => convert(bytes, f32::from_le_bytes),
             Self::Float64 => convert(bytes, |b| f64::from_le_bytes(b) as f32),
             Self::Float16 => convert(bytes, |b| f16::from_le_bytes(b).to_f32()),
             Self::Bfloat16 => convert(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-        };
-        values.into_iter().chain(vec![0.0; rest]).collect()
+        }
     }
 
     /// The typed fields; half precision lies in the low bits of int32.
@@ -118,7 +118,7 @@ fn convert<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<
 }
 
 /// Reads the bytes of a tensor from a file that must lie in the folder of the model.
-fn external(
+fn external_bytes(
     tensor: &TensorProto,
     folder: &Path,
     count: usize,
@@ -185,5 +185,55 @@ fn inside(folder: &Path, location: &str) -> Result<std::path::PathBuf, String> {
     match path.is_file() {
         true => Ok(path),
         false => Err(format!("`{}` is not a regular file", quote(location))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(data_type: i32, raw: Vec<u8>) -> TensorProto {
+        TensorProto {
+            name: "w".to_owned(),
+            dims: vec![2],
+            data_type,
+            raw_data: raw.into(),
+            ..Default::default()
+        }
+    }
+
+    fn decoded(tensor: &TensorProto) -> Vec<f32> {
+        floats(tensor, Path::new(".")).unwrap()
+    }
+
+    #[test]
+    fn decodes_every_float_type_raw_and_typed() {
+        let bytes = |v: [f32; 2]| v.map(f32::to_le_bytes).concat();
+        assert_eq!(decoded(&tensor(1, bytes([1.5, -2.0]))), [1.5, -2.0]);
+        let double = [1.5f64, -2.0].map(f64::to_le_bytes).concat();
+        assert_eq!(decoded(&tensor(11, double)), [1.5, -2.0]);
+        // 1.5 and -2 in float16 and in bfloat16.
+        let (half, brain) = ([0x3e00u16, 0xc000], [0x3fc0u16, 0xc000]);
+        for (data_type, bits) in [(10, half), (16, brain)] {
+            assert_eq!(
+                decoded(&tensor(data_type, bits.map(u16::to_le_bytes).concat())),
+                [1.5, -2.0]
+            );
+            let mut typed = tensor(data_type, vec![]);
+            typed.int32_data = bits.map(i32::from).to_vec();
+            assert_eq!(decoded(&typed), [1.5, -2.0]);
+        }
+    }
+
+    #[test]
+    fn counts_must_match_the_shape() {
+        for raw in [vec![0; 7], vec![0; 9], vec![0; 12], vec![]] {
+            assert!(floats(&tensor(1, raw), Path::new(".")).is_err());
+        }
+        let mut negative = tensor(1, vec![0; 8]);
+        for dims in [vec![-2], vec![i64::MAX, i64::MAX], vec![3]] {
+            negative.dims = dims;
+            assert!(floats(&negative, Path::new(".")).is_err());
+        }
     }
 }

@@ -25,6 +25,8 @@ pub enum OnnxErrorKind {
         found: u64,
         limit: u64,
     },
+    #[error("opset {0} is too old; convert the file to opset 7 or newer")]
+    OldOpset(i64),
     #[error("not a ResNet18, 34 or 50: {0}")]
     NotAResNet(String),
     #[error(

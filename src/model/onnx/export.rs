@@ -10,7 +10,9 @@ use std::{
 };
 
 use burn::tensor::TensorData;
-use onnx_ir::{AttributeProto, AttributeType, Message, ModelProto, NodeProto, TensorProto};
+use onnx_ir::{AttributeProto, Message, ModelProto, NodeProto, TensorProto};
+
+use super::proto::{self, Dim, float, int, ints, value};
 
 use crate::files;
 use crate::model::{
@@ -22,8 +24,6 @@ use crate::model::{
 /// The newest IR version that every runtime for opset 17 reads.
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
-/// `TensorProto.DataType.FLOAT`
-const FLOAT: i32 = 1;
 
 /// How to write a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,12 +163,7 @@ impl<'a> Writer<'a> {
             self.initializer(name, &[spec.out_channels], &values);
         }
         let [gamma, beta, mean, var] = &norm;
-        let epsilon = AttributeProto {
-            name: "epsilon".to_owned(),
-            type_: AttributeType::FLOAT.into(),
-            f: self.model.config().bn_epsilon as f32,
-            ..Default::default()
-        };
+        let epsilon = float("epsilon", self.model.config().bn_epsilon as f32);
         let inputs = [&x, gamma, beta, mean, var].map(String::as_str);
         Ok(self.node("BatchNormalization", &inputs, &spec.norm, vec![epsilon]))
     }
@@ -219,14 +214,7 @@ impl<'a> Writer<'a> {
     }
 
     fn initializer(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.initializers.push(TensorProto {
-            name: name.to_owned(),
-            dims: shape.iter().map(|d| *d as i64).collect(),
-            data_type: FLOAT,
-            raw_data: bytes.into(),
-            ..Default::default()
-        });
+        self.initializers.push(proto::tensor(name, shape, values));
     }
 
     /// Adds a node and returns the name of its output.
@@ -282,47 +270,5 @@ impl<'a> Writer<'a> {
         graph.node = self.nodes;
         graph.initializer = self.initializers;
         proto
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Dim {
-    Fixed(usize),
-    Open(&'static str),
-}
-
-fn value(name: &str, dims: &[Dim]) -> onnx_ir::ValueInfoProto {
-    let mut info = onnx_ir::ValueInfoProto {
-        name: name.to_owned(),
-        ..Default::default()
-    };
-    let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
-    tensor.elem_type = FLOAT;
-    let shape = tensor.shape.mut_or_insert_default();
-    shape.dim.resize_with(dims.len(), Default::default);
-    for (entry, dim) in shape.dim.iter_mut().zip(dims) {
-        match dim {
-            Dim::Fixed(n) => entry.set_dim_value(*n as i64),
-            Dim::Open(name) => entry.set_dim_param((*name).to_owned()),
-        }
-    }
-    info
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        type_: AttributeType::INT.into(),
-        i: value,
-        ..Default::default()
-    }
-}
-
-fn ints((name, values): (&str, Vec<usize>)) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        type_: AttributeType::INTS.into(),
-        ints: values.into_iter().map(|v| v as i64).collect(),
-        ..Default::default()
     }
 }

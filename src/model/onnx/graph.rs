@@ -8,6 +8,9 @@ use onnx_ir::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::error::{OnnxErrorKind, quote};
 
+/// From here on batch norm and Gemm mean what they mean today.
+const MIN_OPSET: i64 = 7;
+
 /// The nodes of a graph by the values they produce.
 pub(super) struct Graph<'a> {
     producers: HashMap<&'a str, &'a NodeProto>,
@@ -26,6 +29,7 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// More than one image input or no output, and values with two producers.
     pub fn new(model: &'a ModelProto) -> Result<Self, OnnxErrorKind> {
+        check_opset(model)?;
         let graph: &GraphProto = model
             .graph
             .as_ref()
@@ -112,25 +116,70 @@ impl<'a> Graph<'a> {
             Some(n) if n.output.first().map(String::as_str) != Some(value) => {
                 Err(unsupported(n, "only its first output can be used"))
             }
+            Some(n) if !is_standard(&n.domain) => {
+                let why = format!("it belongs to the domain `{}`", quote(&n.domain));
+                Err(unsupported(n, why))
+            }
             _ => Ok(node),
         }
     }
 
-    /// The weights at input `index` of `node`.
+    /// The node that makes a value, which must have one.
     ///
     /// # Errors
-    /// The input is neither an initializer nor a constant.
+    /// Says what was needed at that `place`.
+    pub fn produced(&self, value: &'a str, place: &str) -> Result<&'a NodeProto, OnnxErrorKind> {
+        self.producer(value)?
+            .ok_or_else(|| self.not_a_resnet(value, place))
+    }
+
+    /// The node that makes a value, which must be an `op`.
+    pub fn expect(
+        &self,
+        value: &'a str,
+        op: &str,
+        place: &str,
+    ) -> Result<&'a NodeProto, OnnxErrorKind> {
+        let node = self.produced(value, place)?;
+        match node.op_type == op {
+            true => Ok(node),
+            false => Err(self.not_a_resnet(value, place)),
+        }
+    }
+
+    /// Says what was found in place of a part of a ResNet.
+    pub fn not_a_resnet(&self, value: &'a str, place: &str) -> OnnxErrorKind {
+        let found = match self.producer(value) {
+            Ok(Some(node)) => format!("{} (`{}`)", quote(&node.op_type), label(node)),
+            Ok(None) if value == self.input => "the images".to_owned(),
+            Ok(None) => format!("the value `{}`, which no node makes", quote(value)),
+            Err(error) => return error,
+        };
+        OnnxErrorKind::NotAResNet(format!("found {found} where {place} is needed"))
+    }
+
+    /// The weights `value` that `node` uses.
+    ///
+    /// # Errors
+    /// The value is neither an initializer nor a constant.
     pub fn weights(
         &self,
         node: &NodeProto,
         value: &'a str,
     ) -> Result<&'a TensorProto, OnnxErrorKind> {
         let value = self.resolve(value)?;
-        let missing = || OnnxErrorKind::MissingInitializer {
-            node: label(node),
-            name: quote(value),
-        };
-        self.constants.get(value).copied().ok_or_else(missing)
+        match (self.constants.get(value), self.producers.get(value)) {
+            (Some(tensor), _) => Ok(tensor),
+            (None, Some(maker)) => {
+                let why = format!("it computes the weights of `{}`", label(node));
+                let fix = "export the network with constant folding and optimization";
+                Err(unsupported(maker, format!("{why}; {fix}")))
+            }
+            (None, None) => Err(OnnxErrorKind::MissingInitializer {
+                node: label(node),
+                name: quote(value),
+            }),
+        }
     }
 
     /// The constant of that name, if it is one.
@@ -159,6 +208,20 @@ impl<'a> Graph<'a> {
         Ok(producer
             .and_then(|n| ints(n, "value_ints"))
             .map(<[i64]>::to_vec))
+    }
+}
+
+/// Whether operators of that domain are ONNX's own.
+fn is_standard(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+/// Refuses files whose operators meant something else.
+fn check_opset(model: &ModelProto) -> Result<(), OnnxErrorKind> {
+    let mut opsets = model.opset_import.iter();
+    match opsets.find(|o| is_standard(&o.domain)).map(|o| o.version) {
+        Some(version) if version >= MIN_OPSET => Ok(()),
+        found => Err(OnnxErrorKind::OldOpset(found.unwrap_or(1))),
     }
 }
 

@@ -15,14 +15,12 @@ use super::{
     decode,
     error::{OnnxError, OnnxErrorKind},
     graph::Graph,
-    trace::{Classifier, ConvUnit, Traced, trace},
+    head::Classifier,
+    trace::{ConvUnit, Traced, trace},
     verify::{all_units, verify},
     wire,
 };
-use crate::model::{
-    layout::{ConvSpec, ResNetConfig},
-    resnet::{ResNet, transpose},
-};
+use crate::model::{build::transpose, config::ResNetConfig, layout::ConvSpec, resnet::ResNet};
 
 /// The largest file that protobuf allows.
 const MAX_FILE_BYTES: u64 = 2 << 30;
@@ -186,4 +184,24 @@ fn classifier_values(
         None => vec![0.0; classes],
     };
     Ok((weight, bias))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What makes a folded network exact in evaluation.
+    #[test]
+    fn the_variance_of_a_folded_batch_norm_divides_by_exactly_one() {
+        for epsilon in [1e-5f64, 1e-3, 2e-5, 1e-12] {
+            let var = (1.0 - epsilon) as f32;
+            assert_eq!((var + epsilon as f32).sqrt(), 1.0);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_named_as_such() {
+        let error = parse(&[], Path::new("."), &Device::flex()).unwrap_err();
+        assert_eq!(error.to_string(), "not an ONNX file (it is empty)");
+    }
 }

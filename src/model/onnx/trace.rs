@@ -8,7 +8,8 @@ use onnx_ir::{NodeProto, TensorProto};
 
 use super::{
     error::{OnnxErrorKind, quote},
-    graph::{Graph, float, input, int, ints, label, unsupported},
+    graph::{Graph, input, int, label, unsupported},
+    head::{Classifier, classifier, feature_map},
 };
 
 /// More blocks than any supported network has.
@@ -48,17 +49,6 @@ pub(super) struct Norm<'a> {
     pub var: &'a TensorProto,
 }
 
-/// `logits = alpha * features * weight + beta * bias`
-pub(super) struct Classifier<'a> {
-    pub node: &'a NodeProto,
-    pub weight: &'a TensorProto,
-    /// Whether the weight is `[classes, features]`, else `[features, classes]`.
-    pub is_class_major: bool,
-    pub bias: Option<&'a TensorProto>,
-    pub alpha: f32,
-    pub beta: f32,
-}
-
 /// Takes a graph apart.
 ///
 /// # Errors
@@ -68,7 +58,7 @@ pub(super) fn trace<'a>(graph: &Graph<'a>) -> Result<Traced<'a>, OnnxErrorKind> 
     let mut value = feature_map(graph, pooled)?;
     let mut blocks = Vec::new();
     let max_pool = loop {
-        let node = produced(graph, value, "a residual block or the max pooling")?;
+        let node = graph.produced(value, "a residual block or the max pooling")?;
         if node.op_type == "MaxPool" {
             break node;
         }
@@ -81,9 +71,9 @@ pub(super) fn trace<'a>(graph: &Graph<'a>) -> Result<Traced<'a>, OnnxErrorKind> 
         value = source;
     };
     blocks.reverse();
-    let relu = expect(graph, input(max_pool, 0), "Relu", "the first activation")?;
+    let relu = graph.expect(input(max_pool, 0), "Relu", "the first activation")?;
     let stem = unit(graph, input(relu, 0))?
-        .ok_or_else(|| not_a_resnet(graph, input(relu, 0), "the first convolution"))?;
+        .ok_or_else(|| graph.not_a_resnet(input(relu, 0), "the first convolution"))?;
     let source = graph.resolve(stem.source)?;
     if source != graph.input {
         return Err(before_the_stem(graph, source));
@@ -112,133 +102,6 @@ fn before_the_stem(graph: &Graph, source: &str) -> OnnxErrorKind {
     }
 }
 
-/// The classifier, and the name of the pooled features in front of it.
-fn classifier<'a>(graph: &Graph<'a>) -> Result<(Classifier<'a>, &'a str), OnnxErrorKind> {
-    let mut node = produced(graph, graph.output, "the classifier")?;
-    if matches!(node.op_type.as_str(), "Softmax" | "LogSoftmax") {
-        node = produced(graph, input(node, 0), "the classifier")?;
-    }
-    match node.op_type.as_str() {
-        "Gemm" => gemm(graph, node),
-        "MatMul" => matmul(graph, node, None),
-        "Add" => {
-            let (a, b) = (input(node, 0), input(node, 1));
-            let (product, bias) = match (graph.constant(a)?, graph.constant(b)?) {
-                (None, Some(bias)) => (a, bias),
-                (Some(bias), None) => (b, bias),
-                _ => return Err(unsupported(node, "a classifier adds one constant bias")),
-            };
-            let product = expect(graph, product, "MatMul", "the classifier")?;
-            matmul(graph, product, Some(bias))
-        }
-        _ => Err(not_a_resnet(
-            graph,
-            graph.output,
-            "the classifier (Gemm or MatMul)",
-        )),
-    }
-}
-
-fn gemm<'a>(
-    graph: &Graph<'a>,
-    node: &'a NodeProto,
-) -> Result<(Classifier<'a>, &'a str), OnnxErrorKind> {
-    if int(node, "transA", 0) != 0 {
-        return Err(unsupported(node, "transA must be 0"));
-    }
-    let bias = match input(node, 2) {
-        "" => None,
-        name => Some(graph.weights(node, name)?),
-    };
-    let classifier = Classifier {
-        node,
-        weight: graph.weights(node, input(node, 1))?,
-        is_class_major: int(node, "transB", 0) != 0,
-        bias,
-        alpha: float(node, "alpha", 1.0),
-        beta: float(node, "beta", 1.0),
-    };
-    Ok((classifier, input(node, 0)))
-}
-
-fn matmul<'a>(
-    graph: &Graph<'a>,
-    node: &'a NodeProto,
-    bias: Option<&'a TensorProto>,
-) -> Result<(Classifier<'a>, &'a str), OnnxErrorKind> {
-    let classifier = Classifier {
-        node,
-        weight: graph.weights(node, input(node, 1))?,
-        is_class_major: false,
-        bias,
-        alpha: 1.0,
-        beta: 1.0,
-    };
-    Ok((classifier, input(node, 0)))
-}
-
-/// From the input of the classifier to the feature map: past the flattening and the pooling.
-fn feature_map<'a>(graph: &Graph<'a>, pooled: &'a str) -> Result<&'a str, OnnxErrorKind> {
-    let mut node = produced(graph, pooled, "the global average pooling")?;
-    let is_flat = match node.op_type.as_str() {
-        // `[N, C, 1, 1]` has only one flattening that the classifier can multiply, so the shape
-        // itself, often computed at run time, needs no look.
-        "Flatten" if int(node, "axis", 1) != 1 => {
-            return Err(unsupported(node, "axis must be 1"));
-        }
-        "Flatten" | "Reshape" | "Squeeze" => {
-            node = produced(graph, input(node, 0), "the global average pooling")?;
-            true
-        }
-        _ => false,
-    };
-    match node.op_type.as_str() {
-        "GlobalAveragePool" => {}
-        "ReduceMean" => check_mean(graph, node, is_flat)?,
-        "AveragePool" => check_average_pool(graph, node)?,
-        op => {
-            let why = format!(
-                "the classifier's input comes from {} (`{}`), not from global average pooling",
-                quote(op),
-                label(node)
-            );
-            return Err(OnnxErrorKind::NotAResNet(why));
-        }
-    }
-    Ok(input(node, 0))
-}
-
-fn check_mean<'a>(
-    graph: &Graph<'a>,
-    node: &'a NodeProto,
-    is_flat: bool,
-) -> Result<(), OnnxErrorKind> {
-    let mut axes = graph.ints_from(node, "axes", 1)?.unwrap_or_default();
-    for axis in axes.iter_mut().filter(|a| **a < 0) {
-        *axis = axis.saturating_add(4);
-    }
-    axes.sort_unstable();
-    if axes != [2, 3] {
-        return Err(unsupported(node, "it must average over height and width"));
-    }
-    if !is_flat && int(node, "keepdims", 1) != 0 {
-        return Err(unsupported(node, "its output must be flat (keepdims 0)"));
-    }
-    Ok(())
-}
-
-/// A pooling window is global only at the image size that the file was made for.
-fn check_average_pool(graph: &Graph, node: &NodeProto) -> Result<(), OnnxErrorKind> {
-    let [height, width] = graph.image_size.unwrap_or([224, 224]);
-    let window = [height.div_ceil(32) as i64, width.div_ceil(32) as i64];
-    let is_padded = ints(node, "pads").is_some_and(|p| p.iter().any(|p| *p != 0));
-    if ints(node, "kernel_shape") != Some(&window[..]) || is_padded {
-        let why = format!("a ResNet averages over the whole {window:?} feature map");
-        return Err(unsupported(node, why));
-    }
-    Ok(())
-}
-
 /// The block that ends in `relu`, and the name of the value it starts from.
 fn block<'a>(
     graph: &Graph<'a>,
@@ -249,7 +112,7 @@ fn block<'a>(
         let why = format!("found {op} (`{name}`) where a residual block ends in Relu");
         return Err(OnnxErrorKind::NotAResNet(why));
     }
-    let sum = produced(graph, input(relu, 0), "the addition of a residual block")?;
+    let sum = graph.produced(input(relu, 0), "the addition of a residual block")?;
     if sum.op_type == "BatchNormalization"
         && let Some(before) = graph.producer(input(sum, 0))?
         && before.op_type == "Add"
@@ -328,12 +191,7 @@ fn unit<'a>(graph: &Graph<'a>, value: &'a str) -> Result<Option<ConvUnit<'a>>, O
     };
     let (norm, node) = match last.op_type.as_str() {
         "BatchNormalization" => {
-            let before = expect(
-                graph,
-                input(last, 0),
-                "Conv",
-                "the convolution of a batch norm",
-            );
+            let before = graph.expect(input(last, 0), "Conv", "the convolution of a batch norm");
             let is_activation = matches!(
                 graph.producer(input(last, 0))?.map(|n| n.op_type.as_str()),
                 Some("Add" | "MaxPool")
@@ -374,37 +232,4 @@ fn batch_norm<'a>(graph: &Graph<'a>, node: &'a NodeProto) -> Result<Norm<'a>, On
         mean: graph.weights(node, input(node, 3))?,
         var: graph.weights(node, input(node, 4))?,
     })
-}
-
-fn produced<'a>(
-    graph: &Graph<'a>,
-    value: &'a str,
-    place: &str,
-) -> Result<&'a NodeProto, OnnxErrorKind> {
-    graph
-        .producer(value)?
-        .ok_or_else(|| not_a_resnet(graph, value, place))
-}
-
-fn expect<'a>(
-    graph: &Graph<'a>,
-    value: &'a str,
-    op: &str,
-    place: &str,
-) -> Result<&'a NodeProto, OnnxErrorKind> {
-    let node = produced(graph, value, place)?;
-    match node.op_type == op {
-        true => Ok(node),
-        false => Err(not_a_resnet(graph, value, place)),
-    }
-}
-
-fn not_a_resnet<'a>(graph: &Graph<'a>, value: &'a str, place: &str) -> OnnxErrorKind {
-    let found = match graph.producer(value) {
-        Ok(Some(node)) => format!("{} (`{}`)", quote(&node.op_type), label(node)),
-        Ok(None) if value == graph.input => "the images".to_owned(),
-        Ok(None) => format!("the value `{}`, which no node makes", quote(value)),
-        Err(error) => return error,
-    };
-    OnnxErrorKind::NotAResNet(format!("found {found} where {place} is needed"))
 }

@@ -8,9 +8,13 @@ use onnx_ir::{NodeProto, TensorProto};
 use super::{
     error::{OnnxErrorKind, quote},
     graph::{float, int, ints, text, unsupported},
-    trace::{Classifier, ConvUnit, Traced},
+    head::Classifier,
+    trace::{ConvUnit, Traced},
 };
-use crate::model::layout::{Architecture, ConvSpec, ResNetConfig};
+use crate::model::{
+    config::{Architecture, ResNetConfig},
+    layout::ConvSpec,
+};
 
 /// Infers the configuration from the structure and checks every convolution against it.
 ///

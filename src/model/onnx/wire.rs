@@ -79,8 +79,8 @@ impl Scan {
             (Message::Graph, 5) => self.message(payload, Message::Tensor),
             (Message::Node, 5) => self.message(payload, Message::Attribute),
             (Message::Attribute, 5) => self.message(payload, Message::Tensor),
-            // float, int32, int64, raw, double and uint64 data.
-            (Message::Tensor, 4 | 5 | 7 | 9 | 10 | 11) => {
+            // float, int32 (half precision), raw and double data.
+            (Message::Tensor, 4 | 5 | 9 | 10) => {
                 self.structure_bytes -= payload.len() as u64;
                 Ok(())
             }

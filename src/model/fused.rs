@@ -1,0 +1,142 @@
+//! A network for evaluation only, with the batch norms multiplied into the convolutions.
+//!
+//! Input: a [`ResNet`]. Output: the same logits as in [`Mode::Eval`](super::Mode), up to rounding, without
+//! the passes over each feature map that a batch norm takes.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{DType, Device, Tensor, activation::relu, module::conv2d, ops::ConvOptions};
+
+use super::{
+    block::{Block, ConvNorm, global_average_pool, stem_max_pool},
+    resnet::ResNet,
+};
+
+/// A ResNet that can't be trained. A clone shares its weights.
+#[derive(Debug, Clone)]
+pub struct FusedResNet {
+    stem: FusedConv,
+    blocks: Vec<FusedBlock>,
+    fc: Linear,
+}
+
+#[derive(Debug, Clone)]
+struct FusedConv {
+    /// `[out, in, kernel, kernel]`
+    weight: Tensor<4>,
+    /// `[out]`
+    bias: Tensor<1>,
+    options: ConvOptions<2>,
+}
+
+#[derive(Debug, Clone)]
+struct FusedBlock {
+    convs: Vec<FusedConv>,
+    downsample: Option<FusedConv>,
+}
+
+impl ResNet {
+    /// A copy for evaluation, on the same device without autodiff.
+    pub fn fused(&self) -> FusedResNet {
+        let model = self.valid();
+        FusedResNet {
+            stem: FusedConv::new(&model.stem),
+            blocks: model.stages.iter().flatten().map(FusedBlock::new).collect(),
+            fc: model.fc,
+        }
+    }
+}
+
+impl FusedResNet {
+    /// The device of the weights.
+    pub fn device(&self) -> Device {
+        self.fc.weight.device()
+    }
+
+    /// Images `[N, 3, H, W]` to features `[N, num_features]`.
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        let mut x = stem_max_pool(relu(self.stem.forward(images)));
+        for block in &self.blocks {
+            x = block.forward(x);
+        }
+        global_average_pool(x)
+    }
+
+    /// Features `[N, num_features]` to logits `[N, num_classes]`.
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
+        self.fc.forward(features)
+    }
+
+    /// Images `[N, 3, H, W]` to logits `[N, num_classes]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head(self.features(images))
+    }
+}
+
+impl FusedConv {
+    fn new(conv: &ConvNorm) -> Self {
+        let (scale, shift) = conv.norm.scale_and_shift();
+        let [channels] = scale.dims();
+        let weight = conv.weight.val();
+        let dtype = weight.dtype();
+        let scaled = weight.cast(DType::F32) * scale.reshape([channels, 1, 1, 1]);
+        Self {
+            weight: scaled.cast(dtype),
+            bias: shift.cast(dtype),
+            options: conv.options(),
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        conv2d(input, weight, Some(bias), self.options.clone())
+    }
+}
+
+impl FusedBlock {
+    fn new(block: &Block) -> Self {
+        Self {
+            convs: block.convs.iter().map(FusedConv::new).collect(),
+            downsample: block.downsample.as_ref().map(FusedConv::new),
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let shortcut = match &self.downsample {
+            Some(projection) => projection.forward(input.clone()),
+            None => input.clone(),
+        };
+        let mut output = input;
+        for (i, conv) in self.convs.iter().enumerate() {
+            let activated = if i == 0 { output } else { relu(output) };
+            output = conv.forward(activated);
+        }
+        relu(output + shortcut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Architecture, Mode, ResNetConfig};
+
+    #[test]
+    fn computes_what_evaluation_computes() {
+        let device = Device::flex().autodiff();
+        for architecture in [Architecture::Resnet18, Architecture::Resnet50] {
+            let config = ResNetConfig {
+                width: 4,
+                ..ResNetConfig::new(architecture, 5)
+            };
+            let model = ResNet::new(&config, 1, &device).unwrap();
+            let noise = burn::tensor::Distribution::Normal(0.0, 1.0);
+            let images = Tensor::<4>::random([3, 3, 40, 48], noise, &device);
+            // Training moves the statistics away from the identity.
+            model.forward(images.clone(), Mode::Train);
+            let images = images.without_autodiff();
+            let expected = model.valid().forward(images.clone(), Mode::Eval);
+            let difference = (model.fused().forward(images) - expected).abs().max();
+            assert!(difference.into_scalar::<f32>() < 1e-4);
+        }
+    }
+}
