@@ -1,1 +1,3 @@
 //! Integration tests of the real binary.
+
+mod golden_images;

@@ -22,6 +22,7 @@ pub mod split;
 
 mod jitter;
 mod jpeg_end;
+mod jpeg_scan;
 mod natural;
 mod pixels;
 mod prefetch;
