@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sagemaker_burn::data::{DecodeLimits, Preprocess, decode_file};
+use sagemaker_burn::data::{DecodeError, DecodeLimits, Preprocess, decode_bytes, decode_file};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -80,4 +80,50 @@ fn truncated_and_foreign_files_are_reported_as_broken() {
         assert!(decoded.is_err(), "{} was decoded", case.file);
         println!("{:28} {}", case.file, decoded.unwrap_err());
     }
+}
+
+/// Flips bytes of every golden file. Nothing is asked of the result but that there is one: no panic may leave the
+/// decoder, and no damaged header may make it take memory beyond the limits.
+#[test]
+fn damaged_files_never_panic() {
+    let limits = DecodeLimits {
+        max_pixels: 1 << 20,
+        max_alloc_bytes: 16 << 20,
+        ..Default::default()
+    };
+    let mut state = 1u32;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    let (mut decoded, mut refused) = (0, 0);
+    for case in cases() {
+        let bytes = std::fs::read(images().join(&case.file)).unwrap();
+        for _ in 0..if bytes.is_empty() { 0 } else { 20 } {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + random(8) {
+                // Headers are at the start: half of the damage goes there.
+                let reach = if random(2) == 0 {
+                    bytes.len().min(200)
+                } else {
+                    bytes.len()
+                };
+                damaged[random(reach)] = random(256) as u8;
+            }
+            match decode_bytes(&damaged, &limits) {
+                Ok(image) => {
+                    decoded += 1;
+                    assert!(
+                        u64::from(image.width()) * u64::from(image.height()) <= limits.max_pixels
+                    );
+                    assert_eq!(Preprocess::imagenet(32).apply(&image).len(), 32 * 32 * 3);
+                }
+                Err(DecodeError::Panicked { format, reason }) => {
+                    println!("{}: {format} panicked: {reason}", case.file)
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(decoded > 100 && refused > 100, "{decoded} {refused}");
 }

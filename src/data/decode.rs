@@ -20,7 +20,8 @@ use super::jpeg_end;
 pub struct DecodeLimits {
     /// Width times height (default: 125 million, which admits the 108-megapixel photos of phones).
     pub max_pixels: u64,
-    /// Bytes of the decoded image, and of the decoder's own buffers (default: 512 MiB).
+    /// Bytes of the decoded image, and of the buffers of those decoders that keep count (default: 512 MiB). A progressive
+    /// JPEG takes 6 bytes per pixel on top.
     pub max_alloc_bytes: u64,
     /// Size of the file (default: 512 MiB).
     pub max_file_bytes: u64,
@@ -53,6 +54,8 @@ pub enum DecodeError {
     TooManyPixels { width: u32, height: u32, limit: u64 },
     #[error("decoding it would take more memory than the limit of {limit_bytes} bytes")]
     TooMuchMemory { limit_bytes: u64 },
+    #[error("the picture has no pixels ({width}x{height})")]
+    NoPixels { width: u32, height: u32 },
     #[error("the file is truncated")]
     Truncated,
     #[error("{format} decoder: {reason}")]
@@ -114,7 +117,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
         return Err(DecodeError::Empty);
     }
     match image::guess_format(bytes) {
-        Ok(format) if format_name(format) != "" => Ok(format),
+        Ok(format) if !format_name(format).is_empty() => Ok(format),
         _ => Err(DecodeError::UnknownFormat),
     }
 }
@@ -156,6 +159,9 @@ fn decode_format(
     let mut decoder = reader.into_decoder().map_err(failed)?;
 
     let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(DecodeError::NoPixels { width, height });
+    }
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(DecodeError::TooManyPixels {
             width,

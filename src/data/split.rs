@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::error::DataError;
 use super::folder::{ImageFolder, Sample, subfolders};
+use super::path_text;
 use super::seed::{self, Purpose};
 
 const TRAIN: &[&str] = &["train", "training"];
@@ -42,6 +43,7 @@ pub enum SplitOrigin {
     Folders,
     /// Drawn from the images in `source`, class by class.
     Stratified {
+        #[serde(serialize_with = "path_text::one")]
         source: PathBuf,
         valid_fraction: f64,
         seed: u64,

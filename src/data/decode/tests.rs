@@ -153,3 +153,16 @@ fn what_is_not_a_regular_small_file_is_refused() {
         Err(DecodeError::FileTooLarge { bytes: 100, .. })
     ));
 }
+
+#[test]
+fn a_picture_without_pixels_is_refused() {
+    let mut gif = encode(&picture(4, 4), ImageFormat::Gif);
+    gif[6..10].fill(0);
+    assert!(matches!(
+        decode(&gif),
+        Err(DecodeError::NoPixels {
+            width: 0,
+            height: 0
+        })
+    ));
+}
