@@ -1,5 +1,6 @@
 //! The one integration binary: every further one would link all of Burn again.
 
+mod golden_images;
 mod model_golden;
 mod model_hostile;
 mod model_onnx;

@@ -90,6 +90,9 @@ fn random_crop(width: u32, height: u32, rng: &mut StdRng) -> Crop {
 }
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use image::Rgb;

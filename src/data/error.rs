@@ -28,7 +28,7 @@ pub enum DataError {
     #[error("class {class:?} has no images in {path:?}; add some or remove the folder; supported extensions: {}", EXTENSIONS.join(" "))]
     EmptyClass { class: String, path: PathBuf },
     #[error(
-        "{path:?} has only one class ({class:?}); a classifier needs at least two class folders"
+        "{path:?} has only one class ({class:?}); a classifier needs two; if the class folders lie inside it, give that folder instead"
     )]
     OneClass { class: String, path: PathBuf },
     #[error("two folders in {path:?} have the same name {class:?} once read as UTF-8; rename one")]

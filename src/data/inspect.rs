@@ -16,6 +16,7 @@ use super::decode::DecodeLimits;
 use super::error::DataError;
 use super::folder::ImageFolder;
 use super::loader::Skipped;
+use super::path_text;
 use super::split::SplitFolders;
 
 pub use duplicates::Duplicate;
@@ -41,6 +42,7 @@ impl Default for InspectOptions {
 /// The report on a data set. Paths are relative to `root`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
+    #[serde(serialize_with = "path_text::one")]
     pub root: PathBuf,
     /// Image files, broken ones included.
     pub images: usize,

@@ -55,7 +55,7 @@ pub fn saturation(image: &mut RgbImage, factor: f32) {
 pub fn hue(image: &mut RgbImage, turns: f32) {
     for pixel in image.pixels_mut() {
         let [hue, saturation, value] = to_hsv(pixel.0);
-        pixel.0 = from_hsv([(hue + turns).rem_euclid(1.0), saturation, value]);
+        pixel.0 = from_hsv([wrap(hue + turns, 1.0), saturation, value]);
     }
 }
 
@@ -79,6 +79,18 @@ pub fn map_bytes(image: &mut RgbImage, f: impl Fn(u8) -> u8) {
     }
 }
 
+/// `value`, at most one `period` out of range, brought into 0..=period. A division would take most of the time of a hue
+/// change.
+fn wrap(value: f32, period: f32) -> f32 {
+    if value < 0.0 {
+        value + period
+    } else if value >= period {
+        value - period
+    } else {
+        value
+    }
+}
+
 /// Hue in turns, saturation and value in 0..1.
 fn to_hsv(rgb: [u8; 3]) -> [f32; 3] {
     let [r, g, b] = rgb.map(|byte| f32::from(byte) / 255.0);
@@ -94,14 +106,14 @@ fn to_hsv(rgb: [u8; 3]) -> [f32; 3] {
     } else {
         4.0 + (r - g) / range
     };
-    [(sixths / 6.0).rem_euclid(1.0), range / value, value]
+    [wrap(sixths, 6.0) / 6.0, range / value, value]
 }
 
 fn from_hsv([hue, saturation, value]: [f32; 3]) -> [u8; 3] {
     [5.0, 3.0, 1.0].map(|n| {
-        let sixths = (n + hue * 6.0) % 6.0;
+        let sixths = wrap(n + hue * 6.0, 6.0);
         let channel = value - value * saturation * sixths.min(4.0 - sixths).clamp(0.0, 1.0);
-        (channel * 255.0).round() as u8
+        (channel * 255.0 + 0.5) as u8
     })
 }
 

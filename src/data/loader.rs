@@ -17,6 +17,7 @@ use super::cache::{CacheKey, Form, ImageCache};
 use super::decode::{DecodeError, DecodeLimits, decode_file};
 use super::error::DataError;
 use super::folder::ImageFolder;
+use super::path_text;
 use super::pixels::shrink;
 use super::prefetch::Epoch;
 use super::preprocess::Preprocess;
@@ -88,6 +89,7 @@ pub struct Batch {
 /// A file that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
+    #[serde(serialize_with = "path_text::one")]
     pub path: PathBuf,
     pub reason: String,
 }

@@ -22,7 +22,9 @@ pub mod split;
 
 mod jitter;
 mod jpeg_end;
+mod jpeg_scan;
 mod natural;
+mod path_text;
 mod pixels;
 mod prefetch;
 pub mod seed;
@@ -34,6 +36,7 @@ pub use decode::{DecodeError, DecodeLimits, decode_bytes, decode_file};
 pub use error::DataError;
 pub use folder::{EXTENSIONS, ImageFolder, Sample};
 pub use loader::{Batch, Loader, LoaderConfig, Mode, Skipped, epoch_order};
+pub use prefetch::Epoch;
 pub use preprocess::Preprocess;
 pub use seed::{Purpose, rng};
 pub use split::{SplitFolders, SplitOptions, SplitOrigin, Splits};

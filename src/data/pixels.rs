@@ -50,8 +50,7 @@ pub fn resize_region(image: &RgbImage, region: Region, width: u32, height: u32) 
 pub fn resize_crop(image: &RgbImage, crop: Crop, width: u32, height: u32) -> RgbImage {
     match CroppedImage::new(&view(image), crop.left, crop.top, crop.width, crop.height) {
         Ok(cropped) => resize(&cropped, ResizeOptions::new(), width, height),
-        // Not reached: the crop lies inside the image.
-        Err(_) => RgbImage::new(width, height),
+        Err(error) => unreachable!("{crop:?} is not inside {:?}: {error}", image.dimensions()),
     }
 }
 
@@ -63,22 +62,22 @@ fn resize(
 ) -> RgbImage {
     let options = options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let mut target = Image::new(width, height, PixelType::U8x3);
-    let resized = Resizer::new().resize(source, &mut target, &options);
-    debug_assert!(resized.is_ok(), "{resized:?}");
-    RgbImage::from_raw(width, height, target.into_vec()).unwrap_or_default()
+    // Both images have the same pixel type and the region was fitted into the source.
+    if let Err(error) = Resizer::new().resize(source, &mut target, &options) {
+        unreachable!("resizing to {width}x{height}: {error}");
+    }
+    RgbImage::from_raw(width, height, target.into_vec())
+        .unwrap_or_else(|| unreachable!("the buffer was made for this size"))
 }
 
 fn view(image: &RgbImage) -> ImageRef<'_> {
-    match ImageRef::new(
+    ImageRef::new(
         image.width(),
         image.height(),
         image.as_raw(),
         PixelType::U8x3,
-    ) {
-        Ok(view) => view,
-        // An `RgbImage` holds at least width x height x 3 bytes by construction.
-        Err(_) => unreachable!("an RgbImage has fewer bytes than its size says"),
-    }
+    )
+    .unwrap_or_else(|error| unreachable!("an RgbImage holds width x height x 3 bytes: {error}"))
 }
 
 /// Shrinks `image` so that its shorter side is `max_short_side`, if it is longer; the shape is kept.

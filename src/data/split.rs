@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::error::DataError;
 use super::folder::{ImageFolder, Sample, subfolders};
+use super::path_text;
 use super::seed::{self, Purpose};
 
 const TRAIN: &[&str] = &["train", "training"];
@@ -42,6 +43,7 @@ pub enum SplitOrigin {
     Folders,
     /// Drawn from the images in `source`, class by class.
     Stratified {
+        #[serde(serialize_with = "path_text::one")]
         source: PathBuf,
         valid_fraction: f64,
         seed: u64,
@@ -316,153 +318,4 @@ fn partition(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-    use std::fs;
-
-    fn fill(root: &Path, class: &str, images: usize) {
-        fs::create_dir_all(root.join(class)).unwrap();
-        for i in 0..images {
-            fs::write(root.join(class).join(format!("{i}.jpg")), b"").unwrap();
-        }
-    }
-
-    fn open(root: &Path) -> Result<Splits, DataError> {
-        Splits::open(root, &SplitOptions::default())
-    }
-
-    #[test]
-    fn split_folders_under_any_of_their_names() {
-        for (train, valid, test) in [("train", "valid", "test"), ("Training", "VAL", "testing")] {
-            let dir = tempfile::tempdir().unwrap();
-            for split in [train, valid, test] {
-                fill(&dir.path().join(split), "a", 2);
-                fill(&dir.path().join(split), "b", 3);
-            }
-            let splits = open(dir.path()).unwrap();
-            assert_eq!(splits.origin, SplitOrigin::Folders);
-            assert_eq!(
-                [
-                    splits.train.len(),
-                    splits.valid.len(),
-                    splits.test.unwrap().len()
-                ],
-                [5, 5, 5]
-            );
-        }
-    }
-
-    #[test]
-    fn an_archive_unpacked_one_level_too_deep() {
-        let dir = tempfile::tempdir().unwrap();
-        for split in ["dogImages/train", "dogImages/valid"] {
-            fill(&dir.path().join(split), "a", 1);
-            fill(&dir.path().join(split), "b", 1);
-        }
-        assert_eq!(open(dir.path()).unwrap().train.classes, ["a", "b"]);
-    }
-
-    #[test]
-    fn class_folders_only_are_split_by_class_and_seed() {
-        let dir = tempfile::tempdir().unwrap();
-        fill(dir.path(), "a", 2);
-        fill(dir.path(), "b", 10);
-        fill(dir.path(), "c", 101);
-        let splits = open(dir.path()).unwrap();
-        assert_eq!(splits.train.class_counts(), [1, 8, 81]);
-        assert_eq!(splits.valid.class_counts(), [1, 2, 20]);
-        let train: HashSet<_> = splits.train.samples.iter().map(|s| &s.path).collect();
-        assert!(
-            splits
-                .valid
-                .samples
-                .iter()
-                .all(|s| !train.contains(&s.path))
-        );
-        assert_eq!(open(dir.path()).unwrap().valid, splits.valid);
-        let other = Splits::open(
-            dir.path(),
-            &SplitOptions {
-                seed: 1,
-                ..Default::default()
-            },
-        )
-        .unwrap();
-        assert_ne!(other.valid, splits.valid);
-        assert!(
-            splits.origin.to_string().contains("20 %"),
-            "{}",
-            splits.origin
-        );
-    }
-
-    #[test]
-    fn a_train_folder_without_valid_is_split_and_keeps_its_test_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        for class in ["a", "b"] {
-            fill(&dir.path().join("train"), class, 5);
-        }
-        fill(&dir.path().join("test"), "b", 2);
-        let splits = open(dir.path()).unwrap();
-        assert!(matches!(splits.origin, SplitOrigin::Stratified { .. }));
-        assert_eq!(splits.valid.class_counts(), [1, 1]);
-        let test = splits.test.unwrap();
-        assert_eq!(
-            (test.samples[0].class, test.missing_classes()),
-            (1, vec!["a"])
-        );
-    }
-
-    #[test]
-    fn each_unusable_layout_has_its_own_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
-        fill(&root.join("valid"), "a", 1);
-        assert!(matches!(open(root), Err(DataError::NoTrainFolder { .. })));
-        fill(&root.join("train"), "a", 2);
-        assert!(matches!(open(root), Err(DataError::OneClass { .. })));
-        fill(&root.join("train"), "b", 1);
-        assert!(matches!(open(root), Err(DataError::MissingClass { class, .. }) if class == "b"));
-        fill(&root.join("valid"), "c", 1);
-        assert!(matches!(open(root), Err(DataError::UnknownClass { class, .. }) if class == "c"));
-        fill(&root.join("val"), "a", 1);
-        assert!(matches!(open(root), Err(DataError::AmbiguousSplit { .. })));
-        fs::remove_dir_all(root.join("val")).unwrap();
-        fs::remove_dir_all(root.join("valid")).unwrap();
-        assert!(
-            matches!(open(root), Err(DataError::SingleImageClass { class, .. }) if class == "b")
-        );
-        let options = SplitOptions {
-            valid_fraction: 1.0,
-            seed: 0,
-        };
-        assert!(matches!(
-            Splits::open(root, &options),
-            Err(DataError::ValidFraction { .. })
-        ));
-    }
-
-    #[test]
-    fn max_train_samples_keeps_every_class_and_exactly_that_many() {
-        let dir = tempfile::tempdir().unwrap();
-        for (class, images) in [("a", 2), ("b", 20), ("c", 78)] {
-            fill(&dir.path().join("train"), class, images);
-            fill(&dir.path().join("valid"), class, 1);
-        }
-        let full = open(dir.path()).unwrap();
-        for n in 3..=100 {
-            let mut splits = full.clone();
-            splits.max_train_samples(n, 7).unwrap();
-            assert_eq!(splits.train.len(), n);
-            assert!(splits.train.missing_classes().is_empty());
-        }
-        let mut splits = full.clone();
-        splits.max_train_samples(50, 7).unwrap();
-        assert_eq!(splits.train.class_counts(), [1, 10, 39]);
-        assert!(matches!(
-            splits.max_train_samples(2, 7),
-            Err(DataError::TooFewSamples { .. })
-        ));
-    }
-}
+mod tests;

@@ -55,6 +55,20 @@ pub fn apply(image: RgbImage, rng: &mut StdRng) -> RgbImage {
     run(image, operation, step as f32 / (STEPS - 1) as f32, sign)
 }
 
+/// Runs the operation of torchvision's name `name` at one of the steps.
+#[cfg(test)]
+pub fn run_named(image: RgbImage, name: &str, step: u32, sign: f32) -> RgbImage {
+    let named = OPERATIONS
+        .iter()
+        .find(|operation| format!("{operation:?}") == name);
+    run(
+        image,
+        *named.unwrap(),
+        step as f32 / (STEPS - 1) as f32,
+        sign,
+    )
+}
+
 /// Runs `operation` at `strength` in 0..=1; `sign` is its direction where it has one.
 fn run(mut image: RgbImage, operation: Operation, strength: f32, sign: f32) -> RgbImage {
     let shear = sign * 0.99 * strength;
@@ -169,7 +183,8 @@ fn autocontrast_table(histogram: &[u32; 256]) -> [u8; 256] {
         return std::array::from_fn(|byte| byte as u8);
     }
     let scale = 255.0 / (highest - lowest) as f64;
-    std::array::from_fn(|byte| ((byte as f64 - lowest as f64) * scale) as u8)
+    let offset = -(lowest as f64) * scale;
+    std::array::from_fn(|byte| (byte as f64 * scale + offset) as u8)
 }
 
 /// Makes all values about equally frequent.

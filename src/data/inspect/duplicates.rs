@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::super::path_text;
 use super::scan::{File, Scan};
 
 /// Files that are equal byte by byte.
@@ -14,6 +15,7 @@ use super::scan::{File, Scan};
 pub struct Duplicate {
     /// SHA-256 of the content, in hexadecimal.
     pub sha256: String,
+    #[serde(serialize_with = "path_text::all")]
     pub paths: Vec<PathBuf>,
     /// The same picture is trained on and measured with.
     pub across_splits: bool,

@@ -184,3 +184,18 @@ fn progress_counts_every_file_and_json_has_the_fields() {
     assert_eq!(json["splits"][0]["classes"][0]["images"], 4);
     assert_eq!(json["pixels"]["mean"].as_array().unwrap().len(), 3);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_not_utf8_does_not_cost_the_report() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), "a/1.png", &flat(1));
+    save(dir.path(), "b/1.png", &flat(2));
+    let odd = std::ffi::OsStr::from_bytes(b"\xff.png");
+    fs::copy(dir.path().join("a/1.png"), dir.path().join("a").join(odd)).unwrap();
+    fs::write(dir.path().join("b").join(odd), b"broken").unwrap();
+    let json = serde_json::to_value(run(dir.path())).unwrap();
+    assert_eq!(json["broken"][0]["path"], "b/\u{fffd}.png");
+    assert_eq!(json["duplicates"][0]["paths"][1], "a/\u{fffd}.png");
+}
