@@ -1,9 +1,11 @@
 //! Resampling of RGB pixels, with antialiasing as PIL does it.
 //!
-//! Input: an [`RgbImage`], a box in it and the size wanted. Output: an [`RgbImage`] of that size.
+//! Input: an [`RgbImage`], a box in it and the size wanted. Output: an [`RgbImage`] of that size. The resizer is called by
+//! its typed front: the untyped one compiles its kernels for every pixel format, which doubled this crate's build time.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 /// A box in pixels of the source image; fractions are allowed.
@@ -48,36 +50,33 @@ pub fn resize_region(image: &RgbImage, region: Region, width: u32, height: u32) 
 
 /// Cuts `crop` out of `image`, then resizes it to `width` x `height`: pixels outside of the crop take no part.
 pub fn resize_crop(image: &RgbImage, crop: Crop, width: u32, height: u32) -> RgbImage {
-    match CroppedImage::new(&view(image), crop.left, crop.top, crop.width, crop.height) {
+    match TypedCroppedImage::from_ref(&view(image), crop.left, crop.top, crop.width, crop.height) {
         Ok(cropped) => resize(&cropped, ResizeOptions::new(), width, height),
         Err(error) => unreachable!("{crop:?} is not inside {:?}: {error}", image.dimensions()),
     }
 }
 
 fn resize(
-    source: &impl IntoImageView,
+    source: &impl ImageView<Pixel = U8x3>,
     options: ResizeOptions,
     width: u32,
     height: u32,
 ) -> RgbImage {
     let options = options.resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let mut target = Image::new(width, height, PixelType::U8x3);
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels)
+        .unwrap_or_else(|error| unreachable!("the buffer was made for this size: {error}"));
     // Both images have the same pixel type and the region was fitted into the source.
-    if let Err(error) = Resizer::new().resize(source, &mut target, &options) {
+    if let Err(error) = Resizer::new().resize_typed(source, &mut target, &options) {
         unreachable!("resizing to {width}x{height}: {error}");
     }
-    RgbImage::from_raw(width, height, target.into_vec())
+    RgbImage::from_raw(width, height, pixels)
         .unwrap_or_else(|| unreachable!("the buffer was made for this size"))
 }
 
-fn view(image: &RgbImage) -> ImageRef<'_> {
-    ImageRef::new(
-        image.width(),
-        image.height(),
-        image.as_raw(),
-        PixelType::U8x3,
-    )
-    .unwrap_or_else(|error| unreachable!("an RgbImage holds width x height x 3 bytes: {error}"))
+fn view(image: &RgbImage) -> TypedImageRef<'_, U8x3> {
+    TypedImageRef::from_buffer(image.width(), image.height(), image.as_raw())
+        .unwrap_or_else(|error| unreachable!("an RgbImage holds width x height x 3 bytes: {error}"))
 }
 
 /// Shrinks `image` so that its shorter side is `max_short_side`, if it is longer; the shape is kept.
