@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::CommandError;
+use super::{CommandError, say_line};
 use crate::cli::TrainArgs;
 use crate::config::{Layer, Resolved, Source, from_environment, read_file, resolve};
 use crate::run_folder::RunFolder;
@@ -53,7 +53,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     }
     let resolved = resolve(&layers)?;
     if args.dry_run {
-        print_settings(&resolved);
+        print_settings(&resolved)?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -92,7 +92,7 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
         .map_err(|error| format!("--local-data {}: {error}", path.display()).into())
 }
 
-fn print_settings(resolved: &Resolved) {
+fn print_settings(resolved: &Resolved) -> std::io::Result<()> {
     let width = |text: fn(&crate::config::Setting) -> &str| {
         resolved
             .settings
@@ -103,9 +103,10 @@ fn print_settings(resolved: &Resolved) {
     };
     let (names, values) = (width(|s| &s.name), width(|s| &s.value));
     for setting in &resolved.settings {
-        println!(
+        say_line(format_args!(
             "{:names$}  {:values$}  {}",
             setting.name, setting.value, setting.source
-        );
+        ))?;
     }
+    Ok(())
 }

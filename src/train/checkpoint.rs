@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::early_stop::BestSoFar;
 use super::ema::Ema;
+use crate::eval::Scores;
 use crate::model::{ResNet, ResNetConfig, StateDict, StateDictError, WeightsFileError};
 use crate::model::{read_safetensors, state_dict, write_safetensors};
 use crate::sinks::EpochMetrics;
@@ -78,6 +79,8 @@ pub struct TrainState {
     pub ema: Option<Ema>,
     /// Weights of the best epoch, without gradients.
     pub best_model: Option<ResNet>,
+    /// What the best epoch scored on the validation images; unknown where a resumed run found no better one.
+    pub best_scores: Option<Scores>,
     pub progress: Progress,
 }
 

@@ -7,7 +7,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 
@@ -20,7 +19,7 @@ use crate::config::TrainConfig;
 use crate::data::{DataError, Purpose, rng};
 use crate::eval::{Scores, evaluate};
 use crate::feed::{Inputs, Minibatch, Mix, Source};
-use crate::model::{Mode, ResNet};
+use crate::model::{FusedResNet, Mode, ResNet};
 use crate::sinks::{EpochMetrics, EvaluationStep, Event, Sinks, StepMetrics};
 
 /// Checkpoints of epochs that take less are put off, so that writing weights never outweighs training.
@@ -119,6 +118,7 @@ pub fn fit(
             .offer(metrics.epoch, metrics.valid_accuracy, metrics.valid_loss)
         {
             state.best_model = Some(evaluated);
+            state.best_scores = Some(scores);
         }
         state.progress.epoch += 1;
         (state.progress.batch, state.progress.seconds) = (0, 0.0);
@@ -147,7 +147,7 @@ fn train_epoch(
     let group = config.grad_accumulation;
     let mut ledger = Ledger::new(state.progress.tally, plan.lag);
     let mut accumulator = GradientsAccumulator::<ResNet>::new();
-    let backbone = config.freeze.then(|| state.model.valid());
+    let backbone = config.freeze.then(|| state.model.fused());
 
     let mut stream = plan.train.epoch(epoch, state.progress.batch).peekable();
     while let Some(batch) = stream.next() {
@@ -230,7 +230,7 @@ fn train_epoch(
 /// from the model without gradients, which saves the memory of every activation.
 fn training_logits(
     model: &ResNet,
-    backbone: Option<&ResNet>,
+    backbone: Option<&FusedResNet>,
     batch: &Minibatch,
     mix: Option<&Mix>,
 ) -> Tensor<2> {
@@ -240,10 +240,10 @@ fn training_logits(
     };
     match (backbone, inputs) {
         (Some(backbone), Inputs::Images(images)) => {
-            let features = backbone.features(images, Mode::Eval);
-            model.head(Tensor::from_inner(features))
+            model.head(Tensor::from_inner(backbone.features(images)))
         }
-        (_, inputs) => inputs.logits(model, Mode::Train),
+        (None, Inputs::Images(images)) => model.forward(images, Mode::Train),
+        (_, Inputs::Features(features)) => model.head(features),
     }
 }
 

@@ -170,6 +170,7 @@ fn fresh(
         optimizer,
         ema,
         best_model: None,
+        best_scores: None,
         progress: Progress::default(),
     })
 }
@@ -211,6 +212,7 @@ fn continued(
         optimizer,
         ema,
         best_model,
+        best_scores: None,
         progress,
     })
 }
@@ -254,14 +256,14 @@ impl Run {
             &mut sinks,
         )?;
         let Some(feeds) = feeds else {
-            // Nothing was trained since the last checkpoint, so there is nothing to keep.
+            // Nothing was trained since the last checkpoint, if there is one, so there is nothing to keep.
             sinks.emit(&Event::RunEnded);
-            return self.left_early(state);
+            return Ok(self.left_early(&state));
         };
         let (state, ended) = self.fit(state, &feeds, identity, &mut sinks)?;
         if ended == Ended::Stopped(Stop::Interrupt) {
             sinks.emit(&Event::RunEnded);
-            return self.left_early(state);
+            return Ok(self.left_early(&state));
         }
         self.conclude(state, ended, &feeds, &loaders, &preprocess, &mut sinks)
     }
@@ -352,14 +354,14 @@ impl Run {
     }
 
     /// Leaves with nothing but the checkpoint.
-    fn left_early(&self, state: TrainState) -> Result<Outcome, TrainError> {
-        summary::announce_interrupted(self.folder.path(), &state.progress);
-        let ended = Ended::Stopped(Stop::Interrupt);
-        Ok(Outcome {
-            ended,
+    fn left_early(&self, state: &TrainState) -> Outcome {
+        let resumable = self.folder.weights().join(LAST).is_file();
+        summary::announce_interrupted(self.folder.path(), &state.progress, resumable);
+        Outcome {
+            ended: Ended::Stopped(Stop::Interrupt),
             folder: self.folder.path().to_owned(),
             metrics: BTreeMap::new(),
-        })
+        }
     }
 
     /// Test figures, artifact and report of the best weights.
@@ -422,12 +424,14 @@ impl Run {
         artifact::save(&model_folder, &best, manifest)?;
         let (split, scores) = match test {
             Some(scores) => ("test", Some(scores)),
-            // The features of validation images are at hand, or their pixels are cached.
-            None if !hurried => (
+            None if hurried || state.best_scores.is_some() => {
+                ("validation", state.best_scores.clone())
+            }
+            // A resumed run that found no better epoch: the features or pixels are at hand.
+            None => (
                 "validation",
                 evaluate(&best, feeds.valid.as_ref(), classes.len(), top_k, |_| true)?,
             ),
-            None => ("validation", None),
         };
         let findings = summary::Findings {
             args: &self.args,

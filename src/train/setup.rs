@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::module::Module;
 use sha2::{Digest, Sha256};
 
 use super::StopSignal;
@@ -191,7 +190,7 @@ pub fn build_feeds(
         }));
     }
     let started = std::time::Instant::now();
-    let backbone = model.valid();
+    let backbone = model.fused();
     let train_images = images(loaders.in_order(&splits.train), inner);
     let valid_images = images(loaders.in_order(&splits.valid), inner);
     let (mut done, steps) = (0, train_images.batches() + valid_images.batches());

@@ -30,14 +30,19 @@ pub fn announce_data(splits: &Splits) {
     }
 }
 
-/// Says how to go on after Ctrl-C.
-pub fn announce_interrupted(folder: &Path, progress: &Progress) {
-    tracing::warn!(
-        "interrupted in epoch {} after {} batches; go on with: sagemaker-burn train --resume {}",
-        progress.epoch + 1,
-        progress.batch,
-        folder.display()
-    );
+/// Says how to go on after Ctrl-C. Without a checkpoint nothing was trained yet.
+pub fn announce_interrupted(folder: &Path, progress: &Progress, resumable: bool) {
+    match resumable {
+        true => tracing::warn!(
+            "interrupted in epoch {} after {} batches; go on with: sagemaker-burn train --resume {}",
+            progress.epoch + 1,
+            progress.batch,
+            quoted(&folder.display().to_string())
+        ),
+        false => {
+            tracing::warn!("interrupted before the first training step; start again when you like")
+        }
+    }
 }
 
 /// Everything that the end of a run can tell.
