@@ -42,7 +42,7 @@ pub enum WeightsFileError {
 /// crate writes the metadata in the random order of a hash map.
 ///
 /// # Errors
-/// Those of the file system, and a tensor that isn't float32.
+/// Those of the file system, and a tensor that is neither float32 nor bytes.
 pub fn write_safetensors(
     path: &Path,
     state: &[(String, TensorData)],
@@ -228,7 +228,7 @@ mod tests {
         let (_folder, path, _) = written();
         let integers = TensorData::new(vec![1i32], [1]);
         let error = write_safetensors(&path, &[("a".to_owned(), integers)], &HashMap::new());
-        assert!(matches!(error, Err(WeightsFileError::NotFloat32 { .. })));
+        assert!(matches!(error, Err(WeightsFileError::Unwritable { .. })));
         let header = r#"{"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}"#;
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());
