@@ -9,14 +9,18 @@
 mod checkpoint;
 mod early_stop;
 mod ema;
+mod epoch;
+mod finish;
 mod fit;
 mod gradients;
+mod keeper;
 mod ledger;
 mod loss;
 mod optimizer;
 mod run;
 mod schedule;
 mod setup;
+mod start;
 mod stop;
 mod summary;
 
