@@ -106,7 +106,7 @@ def table(results, epochs):
         row(f"validation accuracy, epoch {epoch + 1}", lambda r: [r["accuracy"][epoch]], ".4f")
     row("first epoch with start-up, s", lambda r: r["seconds"][:1], ".1f")
     if epochs > 1:
-        row("each later epoch, s", lambda r: r["seconds"][1:], ".2f")
+        row("each later epoch, s", lambda r: r["seconds"][1:], ".3f")
     row("whole run, s", lambda r: [r["wall_s"]], ".1f")
     row("peak memory, MB", lambda r: [r["peak_bytes"] / 1e6], ".0f")
 
