@@ -7,6 +7,7 @@
 mod hyperparameters;
 mod layer;
 mod resolve;
+mod resume;
 pub mod values;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use hyperparameters::{from_environment, read_file};
 pub use layer::{Layer, Source};
 pub use resolve::{DEFAULT_WEIGHTS, Resolved, Setting, TrainConfig, resolve};
+pub use resume::{resumed_layer, settle_resumed};
 
 /// What is wrong with the configuration. Every text names the flag or key, the value, and what would be accepted.
 #[derive(Debug, thiserror::Error)]

@@ -25,9 +25,10 @@ impl BestSoFar {
     /// A loss that is no number is never the best.
     pub fn offer(&mut self, epoch: usize, accuracy: f64, loss: f64) -> bool {
         let better = loss.is_finite()
-            && self.best.as_ref().is_none_or(|b| {
-                accuracy > b.accuracy || (accuracy == b.accuracy && loss < b.loss)
-            });
+            && self
+                .best
+                .as_ref()
+                .is_none_or(|b| accuracy > b.accuracy || (accuracy == b.accuracy && loss < b.loss));
         if better {
             self.best = Some(Best {
                 epoch,

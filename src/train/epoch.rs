@@ -54,7 +54,14 @@ pub fn train_epoch(
         let group_ends = number / group_size != upcoming(batches.peek()) / group_size;
         let last = batches.peek().is_none();
 
-        let gradients = gradients(&state.model, backbone.as_ref(), plan, epoch, batch, &mut ledger);
+        let gradients = gradients(
+            &state.model,
+            backbone.as_ref(),
+            plan,
+            epoch,
+            batch,
+            &mut ledger,
+        );
         accumulator.accumulate(&state.model, gradients);
         if !group_ends {
             continue;
@@ -65,7 +72,13 @@ pub fn train_epoch(
         let loss = ledger.settle(last);
         let tally = ledger.tally();
         if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
-            return Ok((state, EpochEnd::Diverged { loss, learning_rate }));
+            return Ok((
+                state,
+                EpochEnd::Diverged {
+                    loss,
+                    learning_rate,
+                },
+            ));
         }
         let seconds = seconds_before + started.elapsed().as_secs_f64();
         sinks.emit(&Event::Step(StepMetrics {
@@ -119,14 +132,23 @@ fn gradients(
 ) -> GradientsParams {
     let config = plan.config;
     let group_size = config.grad_accumulation;
-    let mut rng = rng(config.seed, Purpose::Mixup, epoch as u64, batch.number as u64);
-    let mix = config.mixup.map(|alpha| Mix::draw(batch.targets.len(), alpha, &mut rng));
+    let mut rng = rng(
+        config.seed,
+        Purpose::Mixup,
+        epoch as u64,
+        batch.number as u64,
+    );
+    let mix = config
+        .mixup
+        .map(|alpha| Mix::draw(batch.targets.len(), alpha, &mut rng));
     let inputs = match &mix {
         Some(mix) => mix.apply(batch.inputs),
         None => batch.inputs,
     };
     let logits = training_logits(model, backbone, inputs);
-    let loss = plan.loss.forward(logits.clone(), &batch.targets, mix.as_ref());
+    let loss = plan
+        .loss
+        .forward(logits.clone(), &batch.targets, mix.as_ref());
     let in_group = group_size.min(plan.train.batches() - batch.number / group_size * group_size);
     let share = loss.clone() / in_group as f64;
     let gradients = GradientsParams::from_grads(share.backward(), model);

@@ -74,7 +74,13 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     /// The error for a loss that is no number.
-    fn diverged(&self, split: &'static str, loss: f64, epoch: usize, learning_rate: f64) -> FitError {
+    fn diverged(
+        &self,
+        split: &'static str,
+        loss: f64,
+        epoch: usize,
+        learning_rate: f64,
+    ) -> FitError {
         let best = self.weights.join(BEST);
         let kept = match best.is_file() {
             true => format!("The best weights so far are in {}", best.display()),
@@ -123,7 +129,10 @@ pub fn fit(
         match end {
             EpochEnd::Whole => {}
             EpochEnd::Stopped(stop) => return Ok((state, Ended::Stopped(stop))),
-            EpochEnd::Diverged { loss, learning_rate } => {
+            EpochEnd::Diverged {
+                loss,
+                learning_rate,
+            } => {
                 keep_best(keeper)?;
                 return Err(plan.diverged("training", loss, epoch, learning_rate));
             }
@@ -138,7 +147,12 @@ pub fn fit(
         let metrics = epoch_metrics(&state, plan, &scores, valid_seconds);
         if !metrics.valid_loss.is_finite() {
             keep_best(keeper)?;
-            return Err(plan.diverged("validation", metrics.valid_loss, epoch, metrics.learning_rate));
+            return Err(plan.diverged(
+                "validation",
+                metrics.valid_loss,
+                epoch,
+                metrics.learning_rate,
+            ));
         }
         state = close_epoch(state, metrics, evaluated, scores, sinks);
         if keeper.is_due() {
@@ -157,21 +171,36 @@ fn validate(model: &ResNet, plan: &Plan, sinks: &mut Sinks) -> Result<Option<Sco
         sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
         plan.stop.requested().is_none()
     };
-    let scores = evaluate(model, plan.valid, plan.num_classes, plan.config.top_k, on_batch)?;
+    let scores = evaluate(
+        model,
+        plan.valid,
+        plan.num_classes,
+        plan.config.top_k,
+        on_batch,
+    )?;
     match scores {
-        Some(scores) if scores.images() == 0 => Err(FitError::NothingReadable { split: "validation" }),
+        Some(scores) if scores.images() == 0 => Err(FitError::NothingReadable {
+            split: "validation",
+        }),
         scores => Ok(scores),
     }
 }
 
-fn epoch_metrics(state: &TrainState, plan: &Plan, scores: &Scores, valid_seconds: f64) -> EpochMetrics {
+fn epoch_metrics(
+    state: &TrainState,
+    plan: &Plan,
+    scores: &Scores,
+    valid_seconds: f64,
+) -> EpochMetrics {
     let progress = &state.progress;
     let images = progress.tally.images.max(1) as f64;
     EpochMetrics {
         epoch: progress.epoch + 1,
         epochs: plan.config.epochs,
         global_step: progress.global_step,
-        learning_rate: plan.schedule.learning_rate(progress.global_step.saturating_sub(1)),
+        learning_rate: plan
+            .schedule
+            .learning_rate(progress.global_step.saturating_sub(1)),
         train_loss: progress.tally.loss_sum / images,
         train_accuracy: progress.tally.correct as f64 / images,
         valid_loss: scores.loss(),
@@ -193,7 +222,10 @@ fn close_epoch(
     sinks: &mut Sinks,
 ) -> TrainState {
     let progress = &mut state.progress;
-    if progress.best.offer(metrics.epoch, metrics.valid_accuracy, metrics.valid_loss) {
+    if progress
+        .best
+        .offer(metrics.epoch, metrics.valid_accuracy, metrics.valid_loss)
+    {
         state.best_model = Some(evaluated);
         state.best_scores = Some(scores);
     }
@@ -206,6 +238,12 @@ fn close_epoch(
 
 fn patience_is_over(state: &TrainState, config: &TrainConfig) -> bool {
     let progress = &state.progress;
-    let (patience, min_epochs) = (config.early_stopping_patience, config.early_stopping_min_epochs);
-    progress.batch == 0 && progress.best.should_stop(progress.epoch, patience, min_epochs)
+    let (patience, min_epochs) = (
+        config.early_stopping_patience,
+        config.early_stopping_min_epochs,
+    );
+    progress.batch == 0
+        && progress
+            .best
+            .should_stop(progress.epoch, patience, min_epochs)
 }

@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::checkpoint::{BEST, Checkpoint, CheckpointError, LAST, TrainState, write_best};
 use super::early_stop::Best;
 use crate::model::ResNet;
-use super::checkpoint::{BEST, Checkpoint, CheckpointError, LAST, TrainState, write_best};
 
 /// A crash costs at most this much work, and what the step under way takes.
 const EVERY: Duration = Duration::from_secs(30);
