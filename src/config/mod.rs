@@ -4,6 +4,7 @@
 //! run's own settings sit below the command line). Output: [`TrainConfig`] and, for every setting, where its value came
 //! from.
 
+mod defaults;
 mod hyperparameters;
 mod layer;
 mod resolve;
@@ -15,9 +16,10 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub use defaults::DEFAULT_WEIGHTS;
 pub use hyperparameters::{from_environment, read_file};
 pub use layer::{Layer, Source};
-pub use resolve::{DEFAULT_WEIGHTS, Resolved, Setting, TrainConfig, resolve};
+pub use resolve::{Resolved, Setting, TrainConfig, resolve};
 pub use resume::{resumed_layer, settle_resumed};
 
 /// What is wrong with the configuration. Every text names the flag or key, the value, and what would be accepted.
