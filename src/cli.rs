@@ -82,8 +82,8 @@ pub struct TrainArgs {
     pub output: Option<PathBuf>,
 
     /// Continue an interrupted run from its last checkpoint (default: the newest run under runs/)
-    #[arg(long, value_name = "RUN_DIR", num_args = 0..=1, default_missing_value = "")]
-    pub resume: Option<PathBuf>,
+    #[arg(long, value_name = "RUN_DIR")]
+    pub resume: Option<Option<PathBuf>>,
 
     /// JSON file of hyperparameters, as SageMaker writes it; flags take precedence
     #[arg(long, value_name = "FILE")]

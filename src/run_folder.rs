@@ -78,20 +78,26 @@ impl RunFolder {
         Ok(RunFolder { path })
     }
 
-    /// Finds the run to continue: the folder named, or with an empty name the newest under `runs/`.
+    /// Finds the run to continue: the folder named, or without a name the newest under `runs/`.
     ///
     /// # Errors
     /// There is none, or it has no checkpoint.
-    pub fn resume(name: &Path) -> Result<Self, RunFolderError> {
-        let path = match name.as_os_str().is_empty() {
-            false => name.to_owned(),
-            true => newest(Path::new(RUNS), "weights/last.safetensors")
+    pub fn resume(name: Option<&Path>) -> Result<Self, RunFolderError> {
+        let path = match name {
+            Some(name) => name.to_owned(),
+            None => newest(Path::new(RUNS), "weights/last.safetensors")
                 .ok_or_else(|| RunFolderError::NothingToResume { path: RUNS.into() })?,
         };
-        match path.join("weights/last.safetensors").is_file() {
-            true => Ok(RunFolder { path }),
-            false => Err(RunFolderError::NoCheckpoint { path }),
+        let folder = RunFolder { path };
+        match folder.has_checkpoint() {
+            true => Ok(folder),
+            false => Err(RunFolderError::NoCheckpoint { path: folder.path }),
         }
+    }
+
+    /// Whether there is something to continue from.
+    pub fn has_checkpoint(&self) -> bool {
+        self.path.join("weights/last.safetensors").is_file()
     }
 
     pub fn path(&self) -> &Path {
@@ -242,7 +248,7 @@ mod tests {
     fn resuming_needs_a_checkpoint() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(
-            RunFolder::resume(dir.path()),
+            RunFolder::resume(Some(dir.path())),
             Err(RunFolderError::NoCheckpoint { .. })
         ));
     }

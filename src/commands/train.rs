@@ -27,7 +27,11 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     if args.resume.is_some() && args.output.is_some() {
         return Err("--resume continues in the run's own folder: leave --output out".into());
     }
-    let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
+    let resumed = args
+        .resume
+        .as_ref()
+        .map(|name| RunFolder::resume(name.as_deref()))
+        .transpose()?;
     let said = resumed.as_ref().map(RunFolder::read_args).transpose()?;
 
     let mut layers = vec![Layer {

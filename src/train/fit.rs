@@ -35,14 +35,16 @@ pub enum FitError {
     Checkpoint(#[from] CheckpointError),
     #[error(
         "the training loss is {loss} at epoch {epoch}, step {step} (learning rate {learning_rate}): training has diverged. \
-         Lower --learning-rate, add --warmup-epochs or --grad-clip 1; weights from before are in {weights}"
+         Lower --learning-rate, add --warmup-epochs or --grad-clip 1{}",
+        .checkpoint.as_ref().map(|path| format!("; weights from before are in {}", path.display())).unwrap_or_default()
     )]
     NotFinite {
         loss: f64,
         epoch: usize,
         step: usize,
         learning_rate: f64,
-        weights: PathBuf,
+        /// The last checkpoint; `None` where the run has none yet.
+        checkpoint: Option<PathBuf>,
     },
     #[error(
         "no image of the {split} split could be read: see the warnings above, and run `sagemaker-burn inspect` on the data"
@@ -189,13 +191,13 @@ fn train_epoch(
 
         let loss = ledger.settle(last);
         if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
-            let weights = plan.weights.clone();
+            let checkpoint = Some(plan.weights.join(LAST)).filter(|path| path.is_file());
             return Err(FitError::NotFinite {
                 loss,
                 epoch: epoch + 1,
                 step: step + 1,
                 learning_rate,
-                weights,
+                checkpoint,
             });
         }
         let tally = ledger.tally();

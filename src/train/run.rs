@@ -353,7 +353,7 @@ impl Run {
 
     /// Leaves with nothing but the checkpoint.
     fn left_early(&self, state: TrainState) -> Result<Outcome, TrainError> {
-        summary::announce_interrupted(self.folder.path(), &state.progress);
+        summary::announce_interrupted(&self.folder, &state.progress);
         let ended = Ended::Stopped(Stop::Interrupt);
         Ok(Outcome {
             ended,
