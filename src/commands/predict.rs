@@ -48,7 +48,10 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
             Err(error) => {
                 failed = true;
                 match args.json {
-                    true => println!("{}", json!({ "image": image, "error": error.to_string() })),
+                    true => println!(
+                        "{}",
+                        json!({ "image": image.to_string_lossy(), "error": error.to_string() })
+                    ),
                     false => eprintln!("error: {error}"),
                 }
             }
@@ -144,7 +147,7 @@ fn as_json(image: &Path, guesses: &[Guess]) -> serde_json::Value {
         .iter()
         .map(|g| json!({ "class": g.class, "index": g.index, "probability": g.probability }))
         .collect();
-    json!({ "image": image, "predictions": guesses })
+    json!({ "image": image.to_string_lossy(), "predictions": guesses })
 }
 
 fn print_bars(image: &Path, guesses: &[Guess], gap: bool) {

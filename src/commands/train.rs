@@ -79,7 +79,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
         Request {
             data,
             destination,
-            command: std::env::args().collect(),
+            // An argument need not be UTF-8; this is a note for people.
+            command: std::env::args_os()
+                .map(|argument| argument.to_string_lossy().into_owned())
+                .collect(),
         },
     )?;
     Ok(match outcome.ended {
