@@ -28,6 +28,15 @@ pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
 /// Whatever the command meets.
 pub fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     let done = |()| ExitCode::SUCCESS;
+    let trains = match &cli.command {
+        None => !cli.train.dry_run,
+        Some(Command::Train(args)) => !args.dry_run,
+        Some(_) => false,
+    };
+    // Training goes on when nobody reads its metric lines any more; everything else is done then.
+    if !trains {
+        end_with_the_reader()?;
+    }
     match cli.command {
         None => train::run(&cli.train),
         Some(Command::Train(args)) => train::run(&args),
@@ -47,6 +56,16 @@ pub fn run(cli: Cli) -> Result<ExitCode, CommandError> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// From now on, writing to a closed pipe ends the program, as it does any other behind `| head`; Rust's own way is a panic.
+fn end_with_the_reader() -> std::io::Result<()> {
+    #[cfg(unix)]
+    signal_hook::flag::register_conditional_default(
+        signal_hook::consts::SIGPIPE,
+        std::sync::Arc::new(true.into()),
+    )?;
+    Ok(())
 }
 
 /// Threads to use where nothing was said.

@@ -172,7 +172,7 @@ mod tests {
             panic!("features expected")
         };
         assert_eq!(
-            features.clone().into_data().to_vec::<f32>().unwrap(),
+            features.clone().into_data().try_to_vec::<f32>().unwrap(),
             [3.0, 3.5]
         );
     }

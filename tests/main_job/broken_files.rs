@@ -81,10 +81,9 @@ fn nothing_but_broken_files_is_an_error() {
             fs::write(sandbox.path(&format!("data/valid/{class}/{name}")), "x").unwrap();
         }
     }
-    for options in ["--freeze true", "--freeze false"] {
-        sandbox
-            .train(&options.replace(' ', "-"), options)
-            .failed(1, &["data/valid/"]);
+    for (run, options) in [("frozen", "--freeze true"), ("full", "--freeze false")] {
+        sandbox.train(run, options).failed(1, &["data/valid/"]);
+        assert!(!sandbox.path(run).join("model").exists());
     }
 }
 

@@ -151,7 +151,7 @@ fn inspect_counts_and_flags_leaks_and_broken_files() {
     );
 
     let text = sandbox.run(&["inspect", "data"]).succeeded().stdout;
-    for part in ["leak.jpg", "broken.jpg", "wild cat", "train", "valid"] {
+    for part in ["leak.jpg", "broken.jpg", "2.bee", "train", "valid"] {
         assert!(text.contains(part), "{part} in {text}");
     }
     sandbox.run(&["inspect", "nowhere"]).failed(1, &["nowhere"]);

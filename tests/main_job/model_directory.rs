@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     pictures::CLASSES,
-    run::{Sandbox, python},
+    run::{Sandbox, finish, python},
 };
 
 /// A sandbox with a trained model in `run`.
@@ -171,6 +171,81 @@ fn predict_finds_the_newest_model_and_names_what_is_missing() {
     sandbox
         .run(&["predict", "bare"])
         .failed(1, &["bare", "no images"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf8_are_no_obstacle() {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+
+    let sandbox = Sandbox::with_pictures();
+    let odd = |name: &[u8]| OsString::from_vec(name.to_vec());
+    let source = sandbox.path("data/test/2.bee/0.jpg");
+    let Ok(_) = fs::copy(&source, sandbox.root().join(odd(b"pho\xffto.jpg"))) else {
+        println!("skipped: this file system takes UTF-8 only");
+        return;
+    };
+    fs::copy(
+        &source,
+        sandbox.path("data/train/2.bee").join(odd(b"\xff\n0.jpg")),
+    )
+    .unwrap();
+    fs::write(
+        sandbox.path("data/train/2.bee").join(odd(b"\xffbad.jpg")),
+        "x",
+    )
+    .unwrap();
+    let mut command = sandbox.training("run", "--epochs 1");
+    // Ignored, but part of the command line that is kept.
+    command.arg("--hyperparameters").arg(odd(b"h\xff.json"));
+    fs::write(sandbox.root().join(odd(b"h\xff.json")), "{}").unwrap();
+    let ended = finish(command).succeeded();
+    assert_eq!(
+        ended.stderr.matches("warning: ").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
+
+    let mut command = sandbox.command(&["predict", "--json", "--model", "run"]);
+    command
+        .arg(odd(b"pho\xffto.jpg"))
+        .arg(odd(b"not h\xffere.jpg"));
+    let lines = json_lines(&finish(command).failed(1, &[]).stdout);
+    assert!(lines[0]["predictions"].is_array(), "{lines:?}");
+    assert!(lines[1]["error"].is_string(), "{lines:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_reading_is_no_panic() {
+    let sandbox = trained();
+    let commands: [&[&str]; 6] = [
+        &["predict", "--model", "run", "data/test/2.bee"],
+        &["eval", "run", "--data", "data"],
+        &["inspect", "data", "--json"],
+        &["zoo", "list"],
+        &["completions", "bash"],
+        &["--dry-run"],
+    ];
+    for arguments in commands {
+        let mut command = sandbox.command(arguments);
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+    }
+    // Training goes on without its reader.
+    let mut command = sandbox.training("unread", "--epochs 3");
+    command.stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(sandbox.results("unread").len(), 3);
 }
 
 #[test]

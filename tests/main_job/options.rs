@@ -47,7 +47,7 @@ fn each_of_these_changes_the_weights_of_a_frozen_run() {
     ] {
         let weights = outcome(
             &sandbox,
-            &option.replace(' ', ""),
+            option[2..].replace(' ', "-").as_str(),
             &format!("{usual} {option}"),
         )
         .weights;

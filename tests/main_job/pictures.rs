@@ -34,7 +34,8 @@ pub fn add(folder: &Path, class: &str, count: usize) {
     let place = folder.join(class);
     fs::create_dir_all(&place).unwrap();
     // Splits differ, as equal files in two splits would be a leak.
-    let split = folder.file_name().unwrap().to_string_lossy().len() as u64;
+    let split = folder.file_name().unwrap().as_encoded_bytes();
+    let split: u64 = split.iter().map(|byte| u64::from(*byte)).sum();
     let index = CLASSES.iter().position(|(name, _)| *name == class).unwrap();
     for number in 0..count {
         let seed = (split * 100 + index as u64) * 1000 + number as u64;
