@@ -36,13 +36,13 @@ pub enum WeightsFileError {
     },
 }
 
-/// Writes tensors of type F32 (weights) and U8 (other bytes) under a temporary name, syncs, and renames the file to `path`.
+/// Writes tensors of float32 (weights) or bytes (other records) under a temporary name, syncs, and renames the file to `path`.
 ///
 /// The same input gives the same bytes: the header is put together here because the safetensors
 /// crate writes the metadata in the random order of a hash map.
 ///
 /// # Errors
-/// Those of the file system, and a tensor of another type than F32 and U8.
+/// Those of the file system, and a tensor that is neither float32 nor bytes.
 pub fn write_safetensors(
     path: &Path,
     state: &[(String, TensorData)],
@@ -228,11 +228,7 @@ mod tests {
         let (_folder, path, _) = written();
         let integers = TensorData::new(vec![1i32], [1]);
         let error = write_safetensors(&path, &[("a".to_owned(), integers)], &HashMap::new());
-        let error = error.unwrap_err();
-        assert!(
-            matches!(error, WeightsFileError::Unwritable { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, Err(WeightsFileError::Unwritable { .. })));
         let header = r#"{"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}"#;
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());

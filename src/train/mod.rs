@@ -22,6 +22,8 @@ mod summary;
 
 pub use checkpoint::{BEST, Checkpoint, CheckpointError, LAST};
 pub use fit::{Ended, FitError};
+pub use loss::Loss;
+pub use optimizer::build as build_optimizer;
 pub use run::{Destination, Outcome, Request, TrainError, train};
 pub use schedule::Schedule;
 pub use stop::{Stop, StopSignal};
