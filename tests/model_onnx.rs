@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use burn::tensor::Device;
+use sagemaker_burn::artifact::{self, Artifact, Manifest};
+use sagemaker_burn::data::Preprocess;
 use sagemaker_burn::model::{
     Mode, ResNet, ResNetConfig,
     config::Architecture,
@@ -81,6 +83,42 @@ fn folded_and_kept_batch_norms_are_the_same_network() {
     };
     let difference = logits("resnet18-kept.onnx") - logits("resnet18-folded.onnx");
     assert!(difference.abs().max().into_scalar::<f32>() < 1e-5);
+}
+
+/// Training on the statistics of a batch would change what a folded network computes, however often it was written and
+/// read in between.
+#[test]
+fn folded_batch_norms_stay_frozen_through_every_file() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let origin = load(&path("resnet18-folded.onnx"), &device).unwrap();
+    assert_eq!(origin.config, *origin.model.config());
+    let mut model = origin.model.with_new_head(2, 1).unwrap();
+    let input = images([2, 3, 32, 40], &device);
+    let expected = model.forward(input.clone(), Mode::Eval).into_data();
+
+    let classes = ["ant", "bee"].map(String::from).to_vec();
+    for round in 0..2 {
+        let manifest = Manifest::new(
+            model.config().clone(),
+            classes.clone(),
+            Preprocess::imagenet(32),
+            BTreeMap::new(),
+            Vec::new(),
+        );
+        let place = folder.path().join(round.to_string());
+        artifact::save(&place, &model, manifest).unwrap();
+        let exported = load(&place.join(artifact::ONNX), &device).unwrap();
+        assert_eq!(exported.batch_norm, BatchNormOrigin::Folded);
+        assert_eq!(exported.config, *model.config());
+        assert!(!exported.metadata.contains_key("batch_norm_frozen"));
+        model = Artifact::load(&place, &device).unwrap().model;
+        for reloaded in [&model, &exported.model] {
+            assert!(reloaded.has_frozen_batch_norm());
+            let found = reloaded.forward(input.clone(), Mode::Train).into_data();
+            assert_eq!(found, expected);
+        }
+    }
 }
 
 #[test]

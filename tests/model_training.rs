@@ -9,8 +9,7 @@ use burn::{
     tensor::{Device, Gradients, Int, Tensor, TensorData},
 };
 use sagemaker_burn::model::{
-    Mode, ResNet, ResNetConfig, config::Architecture, load_state_dict, onnx::load,
-    read_safetensors, state_dict,
+    Mode, ResNet, ResNetConfig, config::Architecture, onnx::load, read_safetensors, state_dict,
 };
 use serde_json::Value;
 
@@ -145,7 +144,7 @@ fn a_new_head_and_loaded_weights_can_be_trained() {
     let imported = load(&path("resnet18-folded.onnx"), &device).unwrap();
     let model = imported.model.with_new_head(6, 3).unwrap();
     let state = state_dict(&model);
-    let model = load_state_dict(model, state).unwrap();
+    let model = ResNet::from_state_dict(model.config(), state, &device).unwrap();
     assert!(model.has_frozen_batch_norm(), "its statistics were folded");
     let gradients = loss(&model, &device).backward();
     assert_eq!(gradient_norms(&model, &gradients).len(), 62);

@@ -40,7 +40,7 @@ impl ResNet {
             stem,
             stages,
             fc: builder.classifier()?,
-            bn_frozen: false,
+            bn_frozen: config.batch_norm_frozen,
             backbone_frozen: false,
             config: config.clone(),
         })

@@ -57,7 +57,7 @@ impl std::fmt::Display for Architecture {
     }
 }
 
-/// Everything that fixes the shape of a [`ResNet`](super::ResNet).
+/// Everything about a [`ResNet`](super::ResNet) that its weights don't say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResNetConfig {
     /// Which residual network.
@@ -74,6 +74,10 @@ pub struct ResNetConfig {
     /// Added to the variance in every batch norm.
     #[serde(default = "default_bn_epsilon")]
     pub bn_epsilon: f64,
+    /// Whether training must leave the statistics of the batch norms alone, as where they were folded away. It travels
+    /// with the weights: a network that is read back and trained on would otherwise compute something else.
+    #[serde(default)]
+    pub batch_norm_frozen: bool,
 }
 
 fn default_width() -> usize {
@@ -102,6 +106,7 @@ impl ResNetConfig {
             num_classes,
             stride_in_1x1: false,
             bn_epsilon: default_bn_epsilon(),
+            batch_norm_frozen: false,
         }
     }
 

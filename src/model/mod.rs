@@ -30,5 +30,5 @@ pub use batch_norm::{BatchNorm2d, Mode};
 pub use config::{Architecture, ConfigError as NetworkError, ResNetConfig};
 pub use fused::FusedResNet;
 pub use resnet::ResNet;
-pub use state_dict::{StateDict, StateDictError, load_state_dict, state_dict};
+pub use state_dict::{StateDict, StateDictError, state_dict};
 pub use weights_file::{WeightsFileError, read_safetensors, write_safetensors};

@@ -53,7 +53,7 @@ impl ResNet {
         }
     }
 
-    /// The shape of this network.
+    /// What this network is; with its weights, all that is needed to build it again.
     pub fn config(&self) -> &ResNetConfig {
         &self.config
     }
@@ -116,10 +116,16 @@ impl ResNet {
     }
 
     /// Normalises by the running statistics even in [`Mode::Train`], and leaves them alone. Right
-    /// for networks whose statistics were folded away, and for batches of very few images.
+    /// for networks whose statistics were folded away, and for batches of very few images. Recorded
+    /// in [`ResNet::config`], so that it holds for every network read back with that.
     pub fn freeze_batch_norm(self) -> Self {
+        let config = ResNetConfig {
+            batch_norm_frozen: true,
+            ..self.config.clone()
+        };
         Self {
             bn_frozen: true,
+            config,
             ..self
         }
     }
@@ -129,14 +135,15 @@ impl ResNet {
         self.backbone_frozen
     }
 
-    /// Stops all gradients but those of the classifier, and freezes the batch norms.
+    /// Stops all gradients but those of the classifier, and freezes the batch norms. That is a way to
+    /// train and no property of the weights, so [`ResNet::config`] stays as it is.
     pub fn freeze_backbone(self) -> Self {
         let fc = self.fc.clone();
-        let frozen = self.map(&mut StopGradients).freeze_batch_norm();
         Self {
             fc,
+            bn_frozen: true,
             backbone_frozen: true,
-            ..frozen
+            ..self.map(&mut StopGradients)
         }
     }
 }

@@ -67,29 +67,12 @@ fn host<const D: usize>(tensor: Tensor<D>) -> TensorData {
     tensor.into_data().convert::<f32>()
 }
 
-/// Gives the weights of `state` to `model`; what is frozen stays frozen.
-///
-/// # Errors
-/// The first tensor that is missing, unexpected, of another shape or not floating point.
-pub fn load_state_dict(
-    model: ResNet,
-    state: impl IntoIterator<Item = (String, TensorData)>,
-) -> Result<ResNet, StateDictError> {
-    let loaded = ResNet::from_state_dict(model.config(), state, &model.device())?;
-    Ok(
-        match (model.has_frozen_backbone(), model.has_frozen_batch_norm()) {
-            (true, _) => loaded.freeze_backbone(),
-            (false, true) => loaded.freeze_batch_norm(),
-            (false, false) => loaded,
-        },
-    )
-}
-
 impl ResNet {
     /// A network with the weights of `state`, which may also hold PyTorch's `num_batches_tracked`.
     ///
     /// # Errors
-    /// As [`load_state_dict`], and a field of `config` that is out of range.
+    /// The first tensor that is missing, unexpected, of another shape or not floating point, and a field of `config` that
+    /// is out of range.
     pub fn from_state_dict(
         config: &ResNetConfig,
         state: impl IntoIterator<Item = (String, TensorData)>,
@@ -149,10 +132,16 @@ mod tests {
         ResNet::new(&config, seed, &Device::flex()).unwrap()
     }
 
+    fn loaded(
+        state: impl IntoIterator<Item = (String, TensorData)>,
+    ) -> Result<ResNet, StateDictError> {
+        ResNet::from_state_dict(model(2).config(), state, &Device::flex())
+    }
+
     fn error(change: impl FnOnce(&mut StateDict)) -> StateDictError {
         let mut state = state_dict(&model(1));
         change(&mut state);
-        load_state_dict(model(2), state).unwrap_err()
+        loaded(state).unwrap_err()
     }
 
     #[test]
@@ -182,17 +171,31 @@ mod tests {
         let state = state_dict(&origin);
         let counter = TensorData::new(vec![7i64], [0; 0]);
         let counter = ("bn1.num_batches_tracked".to_owned(), counter);
-        let loaded = load_state_dict(model(2), state.iter().cloned().chain([counter])).unwrap();
+        let loaded = loaded(state.iter().cloned().chain([counter])).unwrap();
         assert_eq!(state_dict(&loaded), state);
     }
 
     #[test]
-    fn what_is_frozen_stays_frozen() {
-        let state = state_dict(&model(1));
-        let loaded = load_state_dict(model(2).freeze_backbone(), state.clone()).unwrap();
-        assert!(loaded.has_frozen_backbone() && loaded.has_frozen_batch_norm());
-        let loaded = load_state_dict(model(2).freeze_batch_norm(), state).unwrap();
-        assert!(!loaded.has_frozen_backbone() && loaded.has_frozen_batch_norm());
+    fn the_configuration_says_whether_statistics_are_frozen() {
+        let reloaded = |model: &ResNet| {
+            let text = serde_json::to_string(model.config()).unwrap();
+            let config = serde_json::from_str(&text).unwrap();
+            ResNet::from_state_dict(&config, state_dict(model), &Device::flex()).unwrap()
+        };
+        assert!(!reloaded(&model(1)).has_frozen_batch_norm());
+        let frozen = reloaded(&model(1).freeze_batch_norm());
+        assert!(frozen.has_frozen_batch_norm() && !frozen.has_frozen_backbone());
+        // How a network is trained for a while is no property of its weights.
+        let frozen = model(1).freeze_backbone();
+        assert!(frozen.has_frozen_batch_norm() && !reloaded(&frozen).has_frozen_batch_norm());
+        assert!(reloaded(&model(1).freeze_batch_norm().freeze_backbone()).has_frozen_batch_norm());
+    }
+
+    #[test]
+    fn a_configuration_of_before_that_key_reads_as_not_frozen() {
+        let text = r#"{"architecture":"resnet18","num_classes":3}"#;
+        let config: ResNetConfig = serde_json::from_str(text).unwrap();
+        assert!(!config.batch_norm_frozen);
     }
 
     #[test]
@@ -218,7 +221,7 @@ mod tests {
     fn half_precision_is_converted() {
         let mut state = state_dict(&model(1));
         state[0].1 = state[0].1.clone().convert_dtype(DType::F16);
-        let loaded = load_state_dict(model(2), state.clone()).unwrap();
+        let loaded = loaded(state.clone()).unwrap();
         let expected = state[0].1.clone().convert_dtype(DType::F32);
         assert_eq!(state_dict(&loaded)[0].1, expected);
     }

@@ -36,7 +36,7 @@ pub enum WeightsFileError {
     },
 }
 
-/// Writes float32 tensors under a temporary name, syncs, and renames the file to `path`.
+/// Writes tensors of float32 (weights) or bytes (other records) under a temporary name, syncs, and renames the file to `path`.
 ///
 /// The same input gives the same bytes: the header is put together here because the safetensors
 /// crate writes the metadata in the random order of a hash map.

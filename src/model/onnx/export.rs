@@ -12,7 +12,10 @@ use std::{
 use burn::tensor::TensorData;
 use onnx_ir::{AttributeProto, Message, ModelProto, NodeProto, TensorProto};
 
-use super::proto::{self, Dim, float, int, ints, value};
+use super::{
+    FROZEN_STATISTICS,
+    proto::{self, Dim, float, int, ints, value},
+};
 
 use crate::files;
 use crate::model::{
@@ -248,9 +251,14 @@ impl<'a> Writer<'a> {
         // The parser's crate doesn't name the types of these entries, so they are made in place.
         proto.opset_import.resize_with(1, Default::default);
         proto.opset_import[0].version = OPSET;
-        let texts = options.metadata.len();
-        proto.metadata_props.resize_with(texts, Default::default);
-        for (entry, (key, value)) in proto.metadata_props.iter_mut().zip(&options.metadata) {
+        let mut texts = options.metadata.clone();
+        if self.model.config().batch_norm_frozen {
+            texts.insert(FROZEN_STATISTICS.to_owned(), "true".to_owned());
+        }
+        proto
+            .metadata_props
+            .resize_with(texts.len(), Default::default);
+        for (entry, (key, value)) in proto.metadata_props.iter_mut().zip(&texts) {
             entry.key.clone_from(key);
             entry.value.clone_from(value);
         }

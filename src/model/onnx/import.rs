@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use onnx_ir::{Message, ModelProto, TensorProto};
 
 use super::{
-    decode,
+    FROZEN_STATISTICS, decode,
     error::{OnnxError, OnnxErrorKind},
     graph::Graph,
     head::Classifier,
@@ -30,7 +30,7 @@ const MAX_FILE_BYTES: u64 = 2 << 30;
 pub struct Imported {
     /// The network, with frozen batch norms where they were folded.
     pub model: ResNet,
-    /// Its shape, as read from the file.
+    /// What it is, as read from the file.
     pub config: ResNetConfig,
     /// Whether the file still had its batch norms.
     pub batch_norm: BatchNormOrigin,
@@ -43,7 +43,7 @@ pub struct Imported {
 pub enum BatchNormOrigin {
     /// They are in the file with their statistics.
     Kept,
-    /// At least one is part of its convolution.
+    /// At least one is part of its convolution, or was when the network was first read.
     Folded,
 }
 
@@ -101,16 +101,18 @@ pub(super) fn parse(
                 name: spec.name.clone(),
             })
     })?;
-    let (model, batch_norm) = match all_units(&traced).all(|u| u.norm.is_some()) {
+    let texts = proto.metadata_props.iter();
+    let mut metadata: BTreeMap<_, _> = texts.map(|p| (p.key.clone(), p.value.clone())).collect();
+    let was_folded = metadata.remove(FROZEN_STATISTICS).is_some();
+    let (model, batch_norm) = match all_units(&traced).all(|u| u.norm.is_some()) && !was_folded {
         true => (model, BatchNormOrigin::Kept),
         false => (model.freeze_batch_norm(), BatchNormOrigin::Folded),
     };
-    let texts = proto.metadata_props.iter();
     Ok(Imported {
+        config: model.config().clone(),
         model,
-        config,
         batch_norm,
-        metadata: texts.map(|p| (p.key.clone(), p.value.clone())).collect(),
+        metadata,
     })
 }
 

@@ -17,7 +17,7 @@
 //! batch norms that only add the bias, which is exact in evaluation. Statistics of a batch would
 //! change what it computes, so it comes with
 //! [frozen batch norms](super::ResNet::freeze_batch_norm): training then moves the weights and the
-//! batch norms' scale and shift, never the statistics.
+//! batch norms' scale and shift, never the statistics. An [`export`] of it says so.
 
 mod decode;
 mod error;
@@ -29,6 +29,10 @@ mod proto;
 mod trace;
 mod verify;
 mod wire;
+
+/// Key among a file's texts: its batch norms were once folded. Our own exports write them as nodes of their own again, for
+/// their scale and shift may have been trained, and without this key a reader would take their statistics for real ones.
+const FROZEN_STATISTICS: &str = "batch_norm_frozen";
 
 pub use error::{OnnxError, OnnxErrorKind};
 pub use export::{ExportError, ExportOptions, export};
