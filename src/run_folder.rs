@@ -88,6 +88,8 @@ impl RunFolder {
             let _ = std::fs::remove_dir_all(self.path.join("data"));
             let _ = std::fs::remove_dir(self.weights());
             let _ = std::fs::remove_dir(&self.path);
+            // Made for this run, if it is empty now.
+            let _ = std::fs::remove_dir(RUNS);
         }
     }
 

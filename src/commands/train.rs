@@ -42,7 +42,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     if args.dry_run {
         let device = select(resolved.config.device, resolved.config.precision)?;
         print_settings(&resolved)?;
-        say_line(format_args!("\ndevice: {} ({})", device.name, device.why))?;
+        tracing::info!("device: {} ({})", device.name, device.why);
         return Ok(ExitCode::SUCCESS);
     }
     let (old_data, old_command) = before.map(|(args, _)| (args.data, args.command)).unzip();

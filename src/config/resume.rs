@@ -66,7 +66,10 @@ mod tests {
     }
 
     fn resumed(first: &[(&str, &str)], then: &[(&str, &str)]) -> Result<Resolved, ConfigError> {
-        let before = resolve(&[layer(first)])?.settings;
+        let mut before = resolve(&[layer(first)])?.settings;
+        // A run notes the network once its weights are read.
+        let model = before.iter_mut().find(|s| s.name == "model").unwrap();
+        model.value = "resnet18".into();
         let mut resolved = resolve(&[layer(then), resumed_layer("runs/train-1", &before)?])?;
         settle_resumed(&mut resolved, &before)?;
         Ok(resolved)

@@ -152,6 +152,7 @@ fn start(
     };
     // Until here there is nothing to save, so a signal may end the program as it always does.
     let stop = StopSignal::install().map_err(TrainError::Signals)?;
+    tracing::info!("results: {}", folder.path().display());
     let run = Run {
         resolved,
         args,

@@ -73,7 +73,7 @@ fn ctrl_c_before_anything_was_trained_does_not_promise_to_go_on() {
     // A frozen run computes the features of all pictures first.
     let options = "--freeze true --image-size 224";
     let mut running = Running::start(sandbox.training("run", options));
-    assert!(running.wait_for("network:"));
+    assert!(running.wait_for("results:"));
     running.signal("INT");
     let ended = running.end().failed(130, &["interrupted"]);
     let can_go_on = sandbox.path("run/weights/last.safetensors").exists();
