@@ -9,7 +9,6 @@ use crate::config::{
     Layer, Resolved, Setting, Source, from_environment, read_file, resolve, resumed_layer,
     settle_resumed,
 };
-use crate::device::select;
 use crate::run_folder::RunFolder;
 use crate::train::{Destination, Ended, Request, Stop, train};
 
@@ -40,9 +39,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     let before = resumed.as_ref().map(RunFolder::read_args).transpose()?;
     let resolved = resolve_all(args, resumed.as_ref(), before.as_ref().map(|(_, s)| &s[..]))?;
     if args.dry_run {
-        let device = select(resolved.config.device, resolved.config.precision)?;
         print_settings(&resolved)?;
-        tracing::info!("device: {} ({})", device.name, device.why);
         return Ok(ExitCode::SUCCESS);
     }
     let (old_data, old_command) = before.map(|(args, _)| (args.data, args.command)).unzip();

@@ -112,9 +112,9 @@ fn everything_at_once_with_adamw() {
     sandbox.train("whole", options).succeeded();
     let moments = [
         after("network:", 100),
-        after("resumed", 0),
+        after("results:", 0),
         after("epoch=2", 30),
-        after("resumed", 60),
+        after("results:", 60),
     ];
     let times = interrupted(&sandbox, "parts", options, &moments);
     assert!(times > 0, "the run was over before it could be interrupted");
@@ -130,7 +130,7 @@ fn momentum_and_colours_with_sgd() {
     let moments = [
         after("epoch=1", 0),
         after("epoch=2", 80),
-        after("resumed", 20),
+        after("results:", 20),
     ];
     let times = interrupted(&sandbox, "parts", options, &moments);
     assert!(times > 0, "the run was over before it could be interrupted");
@@ -165,7 +165,7 @@ fn frozen_with_and_without_computed_features() {
         // On the way back `resumed` comes before the features are computed again.
         let moments = [
             after("epoch=2", 0),
-            after("resumed", 0),
+            after("results:", 0),
             after("epoch=4", 1),
         ];
         let times = interrupted(&sandbox, &parts, options, &moments);
@@ -185,7 +185,7 @@ fn after_a_crash_the_last_checkpoint_counts() {
     running.signal("INT");
     running.end().failed(130, &["--resume parts"]);
     for moment in [
-        after("resumed", 90),
+        after("results:", 90),
         after("epoch=3", 0),
         after("epoch=4", 40),
     ] {

@@ -45,7 +45,7 @@ fn sigterm_in_the_first_epoch_leaves_a_model_too() {
     let sandbox = Sandbox::with_pictures();
     let mut running =
         Running::start(sandbox.training("run", &format!("{ENDLESS} --image-size 96")));
-    assert!(running.wait_for("network:"));
+    assert!(running.wait_for("results:"));
     running.signal("TERM");
     running.end().succeeded();
     sandbox
