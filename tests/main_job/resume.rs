@@ -111,7 +111,7 @@ fn everything_at_once_with_adamw() {
                    --ema-decay 0.9 --grad-accumulation 2 --grad-clip 1 --learning-rate 0.002";
     sandbox.train("whole", options).succeeded();
     let moments = [
-        after("network:", 100),
+        after("results:", 100),
         after("results:", 0),
         after("epoch=2", 30),
         after("results:", 60),
