@@ -82,7 +82,7 @@ pub struct TrainArgs {
     pub output: Option<PathBuf>,
 
     /// Continue an interrupted run from its last checkpoint (default: the newest run under runs/)
-    #[arg(long, value_name = "RUN_DIR")]
+    #[arg(long, value_name = "RUN_DIR", num_args = 0..=1)]
     pub resume: Option<Option<PathBuf>>,
 
     /// JSON file of hyperparameters, as SageMaker writes it; flags take precedence

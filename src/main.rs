@@ -11,9 +11,16 @@ fn main() -> ExitCode {
     logging::install();
     match commands::run(cli) {
         Ok(code) => code,
+        // Whoever reads our output may stop before its end: `sagemaker-burn predict … | head`.
+        Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -12,11 +12,13 @@ use crate::config::Setting;
 /// Where runs go unless `--output` says otherwise.
 pub const RUNS: &str = "runs";
 const ARGS: &str = "args.json";
+const CHECKPOINT: &str = "weights/last.safetensors";
+const MODEL: &str = "model/manifest.json";
 
 /// A run folder that cannot be made or found.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
-    #[error("{path}: {source}")]
+    #[error("the run folder {path} cannot be written ({source}); choose another with --output DIR")]
     Io {
         path: PathBuf,
         source: std::io::Error,
@@ -38,7 +40,8 @@ pub enum RunFolderError {
 /// What a run was asked to do besides its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunArgs {
-    /// The data set.
+    /// The data set. A name that is no UTF-8 is written as well as it can be; resuming then needs --local-data.
+    #[serde(serialize_with = "crate::data::path_text::one")]
     pub data: PathBuf,
     /// The command as it was typed.
     pub command: Vec<String>,
@@ -66,7 +69,7 @@ impl RunFolder {
     /// It cannot be made, or holds a run already.
     pub fn create(output: Option<&Path>, kind: &str) -> Result<Self, RunFolderError> {
         let path = match output {
-            Some(path) if path.join(ARGS).exists() => {
+            Some(path) if holds_results(path) => {
                 return Err(RunFolderError::Taken {
                     path: path.to_owned(),
                 });
@@ -78,6 +81,16 @@ impl RunFolder {
         Ok(RunFolder { path })
     }
 
+    /// Removes the folder again if no training was done in it, so that a failed start leaves nothing behind.
+    pub fn remove_if_untouched(&self) {
+        if !holds_results(&self.path) && !self.path.join(ARGS).exists() {
+            // What is not empty stays: it is not ours. The demo's pictures are.
+            let _ = std::fs::remove_dir_all(self.path.join("data"));
+            let _ = std::fs::remove_dir(self.weights());
+            let _ = std::fs::remove_dir(&self.path);
+        }
+    }
+
     /// Finds the run to continue: the folder named, or without a name the newest under `runs/`.
     ///
     /// # Errors
@@ -85,19 +98,13 @@ impl RunFolder {
     pub fn resume(name: Option<&Path>) -> Result<Self, RunFolderError> {
         let path = match name {
             Some(name) => name.to_owned(),
-            None => newest(Path::new(RUNS), "weights/last.safetensors")
+            None => newest(Path::new(RUNS), CHECKPOINT)
                 .ok_or_else(|| RunFolderError::NothingToResume { path: RUNS.into() })?,
         };
-        let folder = RunFolder { path };
-        match folder.has_checkpoint() {
-            true => Ok(folder),
-            false => Err(RunFolderError::NoCheckpoint { path: folder.path }),
+        match path.join(CHECKPOINT).is_file() {
+            true => Ok(RunFolder { path }),
+            false => Err(RunFolderError::NoCheckpoint { path }),
         }
-    }
-
-    /// Whether there is something to continue from.
-    pub fn has_checkpoint(&self) -> bool {
-        self.path.join("weights/last.safetensors").is_file()
     }
 
     pub fn path(&self) -> &Path {
@@ -156,8 +163,12 @@ impl RunFolder {
 /// # Errors
 /// There is none.
 pub fn newest_model() -> Result<PathBuf, RunFolderError> {
-    newest(Path::new(RUNS), "model/manifest.json")
-        .ok_or_else(|| RunFolderError::NoModel { path: RUNS.into() })
+    newest(Path::new(RUNS), MODEL).ok_or_else(|| RunFolderError::NoModel { path: RUNS.into() })
+}
+
+/// Whether overwriting the folder would lose something that was trained.
+fn holds_results(path: &Path) -> bool {
+    path.join(CHECKPOINT).exists() || path.join(MODEL).exists()
 }
 
 fn make(path: &Path) -> Result<(), RunFolderError> {
@@ -210,14 +221,9 @@ mod tests {
             dir.path().join("train-2")
         );
         let run = RunFolder::create(Some(&dir.path().join("mine")), "train").unwrap();
-        run.write_args(
-            &RunArgs {
-                data: "d".into(),
-                command: vec![],
-            },
-            &[],
-        )
-        .unwrap();
+        // A start that failed may be repeated; a run that trained may not be overwritten.
+        RunFolder::create(Some(run.path()), "train").unwrap();
+        std::fs::write(run.path().join(CHECKPOINT), "x").unwrap();
         let error = RunFolder::create(Some(run.path()), "train")
             .unwrap_err()
             .to_string();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::CommandError;
+use super::{CommandError, say_line};
 use crate::cli::DoctorArgs;
 use crate::config::Precision;
 use crate::device::{DeviceRequest, gpu_count, select};
@@ -32,7 +32,7 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
         "weights_cached": cached,
     });
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say_line(format_args!("{}", serde_json::to_string_pretty(&report)?))?;
         return Ok(());
     }
     for (name, value) in report.as_object().into_iter().flatten() {
@@ -46,7 +46,7 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
                 .join(", "),
             other => other.to_string(),
         };
-        println!("{:20} {text}", name.replace('_', " "));
+        say_line(format_args!("{:20} {text}", name.replace('_', " ")))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{CommandError, workers_or_cores, write_json};
+use super::{CommandError, say, say_line, workers_or_cores, write_json};
 use crate::artifact::Artifact;
 use crate::cli::EvalArgs;
 use crate::config::Precision;
@@ -69,8 +69,8 @@ pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
             .map_err(|e| format!("{}: {e}", path.display()))?;
     }
     match args.json {
-        true => println!("{findings}"),
-        false => print_text(&scores, &manifest.classes, skipped),
+        true => say_line(format_args!("{findings}"))?,
+        false => print_text(&scores, &manifest.classes, skipped)?,
     }
     Ok(())
 }
@@ -123,20 +123,22 @@ fn as_json(scores: &Scores, classes: &[String], skipped: usize) -> Value {
 /// Beyond this many classes a matrix no longer fits a terminal.
 const PRINTED_CONFUSION: usize = 12;
 
-fn print_text(scores: &Scores, classes: &[String], skipped: usize) {
-    print!("{}", class_table(scores, classes));
+fn print_text(scores: &Scores, classes: &[String], skipped: usize) -> std::io::Result<()> {
+    say(format_args!("{}", class_table(scores, classes)))?;
     if classes.len() <= PRINTED_CONFUSION {
-        println!("\nconfusion (rows: true class, columns: predicted)");
+        say_line(format_args!(
+            "\nconfusion (rows: true class, columns: predicted)"
+        ))?;
         for (class, row) in classes.iter().zip(scores.confusion.rows()) {
             let cells: String = row.iter().map(|count| format!("{count:>7}")).collect();
-            println!("{cells}  {class}");
+            say_line(format_args!("{cells}  {class}"))?;
         }
     }
     let (k, top_k) = scores.top_k();
-    println!(
+    say_line(format_args!(
         "\nimages {}  skipped {skipped}  loss {:.4}  top1 {:.4}  top{k} {top_k:.4}",
         scores.images(),
         scores.loss(),
         scores.accuracy()
-    );
+    ))
 }

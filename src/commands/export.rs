@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::CommandError;
+use super::{CommandError, say_line};
 use crate::artifact::{Artifact, write_onnx};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::device::Selected;
@@ -41,6 +41,6 @@ pub fn run(args: &ExportArgs) -> Result<(), CommandError> {
             write_safetensors(&args.output, &state_dict(&artifact.model), &metadata)?;
         }
     }
-    println!("{}", args.output.display());
+    say_line(format_args!("{}", args.output.display()))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `inspect`: a look at a data set before training on it.
 
-use super::{CommandError, workers_or_cores, write_json};
+use super::{CommandError, say, say_line, workers_or_cores, write_json};
 use crate::cli::InspectArgs;
 use crate::data::inspect::{InspectOptions, inspect};
 use crate::sinks::{EvaluationStep, Event, ProgressSink, Sinks};
@@ -29,8 +29,11 @@ pub fn run(args: &InspectArgs) -> Result<(), CommandError> {
         write_json(path, &inspection)?;
     }
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&inspection)?),
-        false => print!("{inspection}"),
+        true => say_line(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&inspection)?
+        ))?,
+        false => say(format_args!("{inspection}"))?,
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod predict;
 mod train;
 mod zoo;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -77,4 +78,14 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), CommandE
     let text = serde_json::to_string_pretty(value)?;
     crate::files::write_atomically(path, text.as_bytes())
         .map_err(|e| format!("{}: {e}", path.display()).into())
+}
+
+/// Writes to stdout without a line break.
+fn say(text: std::fmt::Arguments) -> std::io::Result<()> {
+    std::io::stdout().lock().write_fmt(text)
+}
+
+/// Writes a line to stdout. Not `println!`, which panics when the reader of a pipe has seen enough.
+fn say_line(text: std::fmt::Arguments) -> std::io::Result<()> {
+    say(format_args!("{text}\n"))
 }

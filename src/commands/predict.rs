@@ -1,5 +1,6 @@
 //! `predict`: class names and probabilities for photos.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use crate::config::Precision;
 use crate::data::{Batch, DecodeLimits, EXTENSIONS, decode_file};
 use crate::device::{Selected, select};
 use crate::feed::normalise;
-use crate::model::Mode;
+use crate::model::FusedResNet;
 use crate::run_folder::newest_model;
 
 /// A class and its probability.
@@ -34,24 +35,27 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
     };
     let device = select(args.device, Precision::Float32)?;
     let artifact = Artifact::load(&path, &device.device)?;
+    let network = artifact.model.fused();
     let images = list_images(&args.images)?;
+    let mut out = std::io::stdout().lock();
     let mut failed = false;
     for (number, image) in images.iter().enumerate() {
-        match classify(&artifact, image, &device) {
+        match classify(&artifact, &network, image, &device) {
             Ok(probabilities) => {
                 let best = top(&artifact, &probabilities, args.top_k);
                 match args.json {
-                    true => println!("{}", as_json(image, &best)),
-                    false => print_bars(image, &best, number > 0),
+                    true => writeln!(out, "{}", as_json(image, &best))?,
+                    false => print_bars(&mut out, image, &best, number > 0)?,
                 }
             }
             Err(error) => {
                 failed = true;
                 match args.json {
-                    true => println!(
+                    true => writeln!(
+                        out,
                         "{}",
-                        json!({ "image": image.to_string_lossy(), "error": error.to_string() })
-                    ),
+                        json!({ "image": image, "error": error.to_string() })
+                    )?,
                     false => eprintln!("error: {error}"),
                 }
             }
@@ -100,7 +104,13 @@ fn is_image(path: &Path) -> bool {
     path.is_file() && extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
-fn classify(artifact: &Artifact, path: &Path, device: &Selected) -> Result<Vec<f32>, CommandError> {
+/// The probability of each class.
+fn classify(
+    artifact: &Artifact,
+    network: &FusedResNet,
+    path: &Path,
+    device: &Selected,
+) -> Result<Vec<f32>, CommandError> {
     let image = decode_file(path, &DecodeLimits::default())
         .map_err(|e| format!("{}: {e}", path.display()))?;
     let preprocess = &artifact.manifest.preprocess;
@@ -113,9 +123,7 @@ fn classify(artifact: &Artifact, path: &Path, device: &Selected) -> Result<Vec<f
         height: side,
         width: side,
     };
-    let logits = artifact
-        .model
-        .forward(normalise(&batch, preprocess, &device.device), Mode::Eval);
+    let logits = network.forward(normalise(&batch, preprocess, &device.device));
     Ok(softmax(logits, 1)
         .into_data()
         .convert::<f32>()
@@ -147,15 +155,15 @@ fn as_json(image: &Path, guesses: &[Guess]) -> serde_json::Value {
         .iter()
         .map(|g| json!({ "class": g.class, "index": g.index, "probability": g.probability }))
         .collect();
-    json!({ "image": image.to_string_lossy(), "predictions": guesses })
+    json!({ "image": image, "predictions": guesses })
 }
 
-fn print_bars(image: &Path, guesses: &[Guess], gap: bool) {
+fn print_bars(out: &mut impl Write, image: &Path, guesses: &[Guess], gap: bool) -> io::Result<()> {
     const BAR: usize = 24;
     if gap {
-        println!();
+        writeln!(out)?;
     }
-    println!("{}", image.display());
+    writeln!(out, "{}", image.display())?;
     let width = guesses
         .iter()
         .map(|g| g.class.chars().count())
@@ -163,11 +171,13 @@ fn print_bars(image: &Path, guesses: &[Guess], gap: bool) {
         .unwrap_or(0);
     for guess in guesses {
         let filled = (guess.probability * BAR as f32).round() as usize;
-        println!(
+        writeln!(
+            out,
             "  {:width$}  {:6.2} %  {}",
             guess.class,
             guess.probability * 100.0,
             "█".repeat(filled)
-        );
+        )?;
     }
+    Ok(())
 }

@@ -1,11 +1,15 @@
 //! `train`, the default command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::CommandError;
+use super::{CommandError, say_line};
 use crate::cli::TrainArgs;
-use crate::config::{Layer, Resolved, Source, from_environment, read_file, resolve};
+use crate::config::{
+    Layer, Resolved, Setting, Source, from_environment, read_file, resolve, resumed_layer,
+    settle_resumed,
+};
+use crate::device::select;
 use crate::run_folder::RunFolder;
 use crate::train::{Destination, Ended, Request, Stop, train};
 
@@ -24,25 +28,71 @@ const DEMO_SETTINGS: [(&str, &str); 7] = [
 ];
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
-    if args.resume.is_some() && args.output.is_some() {
-        return Err("--resume continues in the run's own folder: leave --output out".into());
+    if args.resume.is_some() && (args.output.is_some() || args.demo) {
+        return Err(
+            "--resume continues in the run's own folder: leave --output and --demo out".into(),
+        );
     }
-    let resumed = args
-        .resume
-        .as_ref()
-        .map(|name| RunFolder::resume(name.as_deref()))
-        .transpose()?;
-    let said = resumed.as_ref().map(RunFolder::read_args).transpose()?;
+    let resumed = match &args.resume {
+        Some(name) => Some(RunFolder::resume(name.as_deref())?),
+        None => None,
+    };
+    let before = resumed.as_ref().map(RunFolder::read_args).transpose()?;
+    let resolved = resolve_all(args, resumed.as_ref(), before.as_ref().map(|(_, s)| &s[..]))?;
+    if args.dry_run {
+        let device = select(resolved.config.device, resolved.config.precision)?;
+        print_settings(&resolved)?;
+        say_line(format_args!("\ndevice: {} ({})", device.name, device.why))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (old_data, old_command) = before.map(|(args, _)| (args.data, args.command)).unzip();
+    let data = match (&args.local_data, old_data) {
+        (Some(path), _) => Some(absolute(path)),
+        (None, Some(path)) => Some(path),
+        (None, None) if args.demo => None,
+        (None, None) => return Err(NO_DATA.into()),
+    };
+    let destination = match resumed {
+        Some(folder) => Destination::Resumed(folder),
+        None => Destination::New {
+            output: args.output.clone(),
+        },
+    };
+    // The command that made the run is the first one, not the one that continued it.
+    let command = old_command.unwrap_or_else(|| {
+        let typed = std::env::args_os();
+        typed
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect()
+    });
+    let ended = train(
+        resolved,
+        Request {
+            data,
+            destination,
+            command,
+        },
+    )?;
+    Ok(match ended {
+        Ended::Stopped(Stop::Interrupt) => ExitCode::from(INTERRUPTED),
+        _ => ExitCode::SUCCESS,
+    })
+}
 
+/// Folds everything that was said: command line, the run that is resumed, file, environment, demo.
+fn resolve_all(
+    args: &TrainArgs,
+    resumed: Option<&RunFolder>,
+    before: Option<&[Setting]>,
+) -> Result<Resolved, CommandError> {
     let mut layers = vec![Layer {
         source: Source::CommandLine,
         flags: args.flags.clone(),
     }];
-    if let (Some(folder), Some((_, settings))) = (&resumed, &said) {
-        let pairs = settings.iter().map(|s| (s.name.clone(), s.value.clone()));
-        layers.push(Layer::from_pairs(
-            Source::Resumed(folder.path().display().to_string()),
-            pairs,
+    if let (Some(folder), Some(settings)) = (resumed, before) {
+        layers.push(resumed_layer(
+            &folder.path().display().to_string(),
+            settings,
         )?);
     }
     if let Some(path) = &args.hyperparameters {
@@ -55,52 +105,24 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
         let pairs = DEMO_SETTINGS.map(|(k, v)| (k.to_string(), v.to_string()));
         layers.push(Layer::from_pairs(Source::Demo, pairs)?);
     }
-    let resolved = resolve(&layers)?;
-    if args.dry_run {
-        print_settings(&resolved);
-        return Ok(ExitCode::SUCCESS);
+    let mut resolved = resolve(&layers)?;
+    if let Some(settings) = before {
+        settle_resumed(&mut resolved, settings)?;
     }
-
-    let previous_data = said.map(|(args, _)| args.data);
-    let data = match (&args.local_data, previous_data) {
-        (Some(path), _) => Some(absolute(path)?),
-        (None, Some(path)) => Some(path),
-        (None, None) if args.demo => None,
-        (None, None) => return Err(NO_DATA.into()),
-    };
-    let destination = match resumed {
-        Some(folder) => Destination::Resumed(folder),
-        None => Destination::New {
-            output: args.output.clone(),
-        },
-    };
-    let outcome = train(
-        resolved,
-        Request {
-            data,
-            destination,
-            // An argument need not be UTF-8; this is a note for people.
-            command: std::env::args_os()
-                .map(|argument| argument.to_string_lossy().into_owned())
-                .collect(),
-        },
-    )?;
-    Ok(match outcome.ended {
-        Ended::Stopped(Stop::Interrupt) => ExitCode::from(INTERRUPTED),
-        _ => ExitCode::SUCCESS,
-    })
+    Ok(resolved)
 }
 
 const NO_DATA: &str = "no data to train on: give --local-data DIR, a folder of photos with train/ and valid/ (or just a \
 folder per class), or try --demo, which needs no files";
 
-fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
-    std::fs::canonicalize(path)
-        .map_err(|error| format!("--local-data {}: {error}", path.display()).into())
+/// The path from the root, so that a run can be resumed from anywhere; a path that does not exist stays as it was typed
+/// for the error that follows.
+fn absolute(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn print_settings(resolved: &Resolved) {
-    let width = |text: fn(&crate::config::Setting) -> &str| {
+fn print_settings(resolved: &Resolved) -> std::io::Result<()> {
+    let width = |text: fn(&Setting) -> &str| {
         resolved
             .settings
             .iter()
@@ -110,9 +132,10 @@ fn print_settings(resolved: &Resolved) {
     };
     let (names, values) = (width(|s| &s.name), width(|s| &s.value));
     for setting in &resolved.settings {
-        println!(
+        say_line(format_args!(
             "{:names$}  {:values$}  {}",
             setting.name, setting.value, setting.source
-        );
+        ))?;
     }
+    Ok(())
 }

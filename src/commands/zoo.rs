@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::CommandError;
+use super::{CommandError, say_line};
 use crate::cli::ZooCommand;
 use crate::logging::terminal;
 use crate::zoo::{Cache, Zoo, progress_bar};
@@ -11,14 +11,15 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
     let zoo = Zoo::builtin();
     let cache = Cache::from_env()?;
     match command {
-        ZooCommand::List { json: true } => {
-            println!("{}", serde_json::to_string_pretty(&json!(zoo.list()))?)
-        }
+        ZooCommand::List { json: true } => say_line(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&json!(zoo.list()))?
+        ))?,
         ZooCommand::List { json: false } => {
-            println!(
+            say_line(format_args!(
                 "{:18} {:10} {:>7} {:>7}  {:9} licence",
                 "name", "network", "top-1", "MB", "state"
-            );
+            ))?;
             for entry in zoo.list() {
                 let state = if cache.path(entry).is_file() {
                     "cached"
@@ -26,24 +27,24 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
                     "not here"
                 };
                 let megabytes = entry.bytes as f64 / 1e6;
-                println!(
+                say_line(format_args!(
                     "{:18} {:10} {:>5.2} % {megabytes:>7.1}  {state:9} {}",
                     entry.name, entry.architecture, entry.top1_percent, entry.licence
-                );
+                ))?;
             }
-            println!(
+            say_line(format_args!(
                 "\nsagemaker-burn zoo fetch NAME downloads into {}",
                 cache.folder().display()
-            );
+            ))?;
         }
         ZooCommand::Fetch { name } => {
             let entry = zoo.find(name.as_deref().unwrap_or(DEFAULT))?;
             let path = cache.fetch(entry, &mut progress_bar(&terminal(), entry))?;
-            println!("{}", path.display());
+            say_line(format_args!("{}", path.display()))?;
         }
         ZooCommand::Verify { name: Some(name) } => {
             let path = cache.verify(zoo.find(name)?)?;
-            println!("{}: ok", path.display());
+            say_line(format_args!("{}: ok", path.display()))?;
         }
         ZooCommand::Verify { name: None } => {
             let cached: Vec<_> = zoo
@@ -52,10 +53,13 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
                 .filter(|entry| cache.path(entry).is_file())
                 .collect();
             if cached.is_empty() {
-                println!("nothing cached in {}", cache.folder().display());
+                say_line(format_args!(
+                    "nothing cached in {}",
+                    cache.folder().display()
+                ))?;
             }
             for entry in cached {
-                println!("{}: ok", cache.verify(entry)?.display());
+                say_line(format_args!("{}: ok", cache.verify(entry)?.display()))?;
             }
         }
     }

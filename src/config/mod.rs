@@ -4,9 +4,11 @@
 //! run's own settings sit below the command line). Output: [`TrainConfig`] and, for every setting, where its value came
 //! from.
 
+mod defaults;
 mod hyperparameters;
 mod layer;
 mod resolve;
+mod resume;
 pub mod values;
 
 use std::fmt;
@@ -14,9 +16,11 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub use defaults::DEFAULT_WEIGHTS;
 pub use hyperparameters::{from_environment, read_file};
 pub use layer::{Layer, Source};
-pub use resolve::{DEFAULT_WEIGHTS, Resolved, Setting, TrainConfig, resolve};
+pub use resolve::{Resolved, Setting, TrainConfig, resolve};
+pub use resume::{resumed_layer, settle_resumed};
 
 /// What is wrong with the configuration. Every text names the flag or key, the value, and what would be accepted.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,11 @@
 //! Folding layers into one checked configuration.
 //!
-//! Input: [`Layer`]s, first wins. Output: [`Resolved`]: the [`TrainConfig`] and a [`Setting`] per value. The defaults
-//! live here, each beside its reason.
+//! Input: [`Layer`]s, first wins. Output: [`Resolved`]: the [`TrainConfig`] and a [`Setting`] per value.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::defaults::{self, DEFAULT_WEIGHTS};
 use super::values::Toggle;
 use super::{ClassWeights, ConfigError, Layer, LrSchedulerKind, OptimizerKind, Precision, Source};
 use crate::cli::TrainFlags;
@@ -121,6 +121,17 @@ impl Fold<'_> {
         self.value(name, field, default, Source::Default)
     }
 
+    /// One of a list of names.
+    fn choice<T: Clone + ValueEnum>(
+        &mut self,
+        name: &str,
+        field: impl Fn(&TrainFlags) -> &Option<T>,
+        default: T,
+        origin: Source,
+    ) -> T {
+        self.pick(name, field, default, origin, typed)
+    }
+
     fn toggle(
         &mut self,
         name: &str,
@@ -133,15 +144,11 @@ impl Fold<'_> {
 }
 
 /// The name of a choice as it is typed.
-fn typed<T: ValueEnum>(value: &T) -> String {
+pub(super) fn typed<T: ValueEnum>(value: &T) -> String {
     value
         .to_possible_value()
         .map(|v| v.get_name().to_string())
         .unwrap_or_default()
-}
-
-fn derived(frozen: bool) -> Source {
-    Source::Derived(format!("with freeze={frozen}"))
 }
 
 /// Folds layers, first wins, and checks what only the whole can tell.
@@ -149,176 +156,11 @@ fn derived(frozen: bool) -> Source {
 /// # Errors
 /// [`ConfigError::Conflict`] where two settings contradict each other.
 pub fn resolve(layers: &[Layer]) -> Result<Resolved, ConfigError> {
-    use Source::Default;
     let mut fold = Fold {
         layers,
         settings: Vec::new(),
     };
-    let f = &mut fold;
-
-    let weights = f.plain("weights", |x| &x.weights, DEFAULT_WEIGHTS.to_string());
-    let model_text =
-        |m: &Option<Architecture>| m.as_ref().map_or("as the weights say".into(), typed);
-    let model = match layers.iter().any(|l| l.flags.model.is_some()) {
-        true => f
-            .pick(
-                "model",
-                |x| &x.model,
-                Architecture::Resnet18,
-                Default,
-                typed,
-            )
-            .into(),
-        false => f.pick("model", |_| &None, None, Default, model_text),
-    };
-    // Features of random weights say nothing, so only pretrained ones can be frozen. Frozen is the default because on
-    // dog breeds, flowers and the like ImageNet's features with a good linear head are within a few points of full
-    // fine-tuning at a fiftieth of its cost, and it cannot be got wrong.
-    let pretrained = !weights.eq_ignore_ascii_case("none");
-    let freeze_origin = if pretrained {
-        Default
-    } else {
-        Source::Derived("with weights=none".into())
-    };
-    let freeze = f.toggle("freeze", |x| &x.freeze, pretrained, freeze_origin);
-    let epochs = f.value(
-        "epochs",
-        |x| &x.epochs,
-        if freeze { 20 } else { 10 },
-        derived(freeze),
-    );
-    let batch_size = f.plain("batch-size", |x| &x.batch_size, 32);
-    let optimizer = f.pick(
-        "optimizer",
-        |x| &x.optimizer,
-        OptimizerKind::Adamw,
-        Default,
-        typed,
-    );
-    let (rate, why) = default_learning_rate(optimizer, freeze, pretrained);
-    let learning_rate = f.value(
-        "learning-rate",
-        |x| &x.learning_rate,
-        rate,
-        Source::Derived(why),
-    );
-    let momentum = f.plain("momentum", |x| &x.momentum, 0.9);
-    let weight_decay = f.plain("weight-decay", |x| &x.weight_decay, 1e-4);
-    let lr_scheduler = f.pick(
-        "lr-scheduler",
-        |x| &x.lr_scheduler,
-        LrSchedulerKind::Cosine,
-        Default,
-        typed,
-    );
-    // A pretrained backbone is easily torn apart by the first steps of a new head's gradients.
-    let warmup_epochs = f.value(
-        "warmup-epochs",
-        |x| &x.warmup_epochs,
-        if freeze { 0.0 } else { 0.5 },
-        derived(freeze),
-    );
-    let step = (epochs / 3).max(1);
-    let lr_scheduler_step = f.value(
-        "lr-scheduler-step",
-        |x| &x.lr_scheduler_step,
-        step,
-        Source::Derived(format!("with epochs={epochs}")),
-    );
-    let lr_scheduler_factor = f.plain("lr-scheduler-factor", |x| &x.lr_scheduler_factor, 0.1);
-    let label_smoothing = f.plain("label-smoothing", |x| &x.label_smoothing, 0.0);
-    let class_weights = f.pick(
-        "class-weights",
-        |x| &x.class_weights,
-        ClassWeights::None,
-        Default,
-        typed,
-    );
-    let augmented = if freeze {
-        Augmentation::None
-    } else {
-        Augmentation::Crop
-    };
-    let augmentation = f.pick(
-        "augmentation",
-        |x| &x.augmentation,
-        augmented,
-        derived(freeze),
-        typed,
-    );
-    let mixup = above_zero(f.plain("mixup", |x| &x.mixup, 0.0));
-    let ema_decay = above_zero(f.plain("ema-decay", |x| &x.ema_decay, 0.0));
-    let grad_clip = above_zero(f.plain("grad-clip", |x| &x.grad_clip, 0.0));
-    let grad_accumulation = f.plain("grad-accumulation", |x| &x.grad_accumulation, 1);
-    let patience = f.plain("early-stopping-patience", |x| &x.early_stopping_patience, 0);
-    let early_stopping_min_epochs = f.plain(
-        "early-stopping-min-epochs",
-        |x| &x.early_stopping_min_epochs,
-        1,
-    );
-    let image_size = f.plain("image-size", |x| &x.image_size, 224);
-    let top_k = f.plain("top-k", |x| &x.top_k, 5);
-    let max_train_samples = f.plain("max-train-samples", |x| &x.max_train_samples, 0);
-    let seed = f.plain("seed", |x| &x.seed, 42);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = f.value(
-        "workers",
-        |x| &x.workers,
-        cores,
-        Source::Derived(format!("{cores} cores")),
-    );
-    let precision = f.pick(
-        "precision",
-        |x| &x.precision,
-        Precision::Float32,
-        Default,
-        typed,
-    );
-    let report_best = f.toggle("report-best", |x| &x.report_best, true, Default);
-    let device = f.plain("device", |x| &x.device, DeviceRequest::Auto);
-    let (cache_default, cache_why) = default_cache_mb();
-    let cache_mb = f.value(
-        "cache-mb",
-        |x| &x.cache_mb,
-        cache_default,
-        Source::Derived(cache_why),
-    );
-    let strict = f.toggle("strict", |x| &x.strict, false, Default);
-
-    let config = TrainConfig {
-        epochs,
-        batch_size,
-        learning_rate,
-        optimizer,
-        momentum,
-        weight_decay,
-        lr_scheduler,
-        warmup_epochs,
-        lr_scheduler_step,
-        lr_scheduler_factor,
-        freeze,
-        label_smoothing,
-        class_weights,
-        augmentation,
-        mixup,
-        ema_decay,
-        grad_clip,
-        grad_accumulation,
-        early_stopping_patience: (patience > 0).then_some(patience),
-        early_stopping_min_epochs,
-        image_size,
-        model,
-        weights,
-        top_k,
-        max_train_samples: (max_train_samples > 0).then_some(max_train_samples),
-        seed,
-        workers,
-        precision,
-        report_best,
-        device,
-        cache_mb,
-        strict,
-    };
+    let config = fold.config();
     check(&config)?;
     Ok(Resolved {
         config,
@@ -326,45 +168,119 @@ pub fn resolve(layers: &[Layer]) -> Result<Resolved, ConfigError> {
     })
 }
 
-/// The zoo's file that training takes when nothing is said.
-pub const DEFAULT_WEIGHTS: &str = "auto";
+impl Fold<'_> {
+    /// Every setting in the order in which it is shown; first those that others' defaults depend on.
+    fn config(&mut self) -> TrainConfig {
+        use Source::{Default, Derived};
+        let f = self;
+        let weights = f.plain("weights", |x| &x.weights, DEFAULT_WEIGHTS.to_string());
+        let model = f.architecture();
+        let pretrained = !weights.eq_ignore_ascii_case("none");
+        let (frozen, why) = defaults::freeze(pretrained);
+        let freeze = f.toggle("freeze", |x| &x.freeze, frozen, why);
+        let with_freeze = || Derived(format!("with freeze={freeze}"));
+        let (count, warmup, augmented) = defaults::of_freeze(freeze);
+        let epochs = f.value("epochs", |x| &x.epochs, count, with_freeze());
+        let batch_size = f.plain("batch-size", |x| &x.batch_size, 32);
+        let optimizer = f.choice("optimizer", |x| &x.optimizer, OptimizerKind::Adamw, Default);
+        let (rate, why) = defaults::learning_rate(optimizer, freeze, pretrained);
+        let third = (epochs / 3).max(1);
+        let with_epochs = Derived(format!("with epochs={epochs}"));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (cache_mb, cache_why) = defaults::cache_mb();
+        TrainConfig {
+            weights,
+            model,
+            freeze,
+            epochs,
+            batch_size,
+            optimizer,
+            learning_rate: f.value("learning-rate", |x| &x.learning_rate, rate, Derived(why)),
+            momentum: f.plain("momentum", |x| &x.momentum, 0.9),
+            weight_decay: f.plain("weight-decay", |x| &x.weight_decay, 1e-4),
+            lr_scheduler: f.choice(
+                "lr-scheduler",
+                |x| &x.lr_scheduler,
+                LrSchedulerKind::Cosine,
+                Default,
+            ),
+            warmup_epochs: f.value("warmup-epochs", |x| &x.warmup_epochs, warmup, with_freeze()),
+            lr_scheduler_step: f.value(
+                "lr-scheduler-step",
+                |x| &x.lr_scheduler_step,
+                third,
+                with_epochs,
+            ),
+            lr_scheduler_factor: f.plain("lr-scheduler-factor", |x| &x.lr_scheduler_factor, 0.1),
+            label_smoothing: f.plain("label-smoothing", |x| &x.label_smoothing, 0.0),
+            class_weights: f.choice(
+                "class-weights",
+                |x| &x.class_weights,
+                ClassWeights::None,
+                Default,
+            ),
+            augmentation: f.choice(
+                "augmentation",
+                |x| &x.augmentation,
+                augmented,
+                with_freeze(),
+            ),
+            mixup: above_zero(f.plain("mixup", |x| &x.mixup, 0.0)),
+            ema_decay: above_zero(f.plain("ema-decay", |x| &x.ema_decay, 0.0)),
+            grad_clip: above_zero(f.plain("grad-clip", |x| &x.grad_clip, 0.0)),
+            grad_accumulation: f.plain("grad-accumulation", |x| &x.grad_accumulation, 1),
+            early_stopping_patience: some(f.plain(
+                "early-stopping-patience",
+                |x| &x.early_stopping_patience,
+                0,
+            )),
+            early_stopping_min_epochs: f.plain(
+                "early-stopping-min-epochs",
+                |x| &x.early_stopping_min_epochs,
+                1,
+            ),
+            image_size: f.plain("image-size", |x| &x.image_size, 224),
+            top_k: f.plain("top-k", |x| &x.top_k, 5),
+            max_train_samples: some(f.plain("max-train-samples", |x| &x.max_train_samples, 0)),
+            seed: f.plain("seed", |x| &x.seed, 42),
+            workers: f.value(
+                "workers",
+                |x| &x.workers,
+                cores,
+                Derived(format!("{cores} cores")),
+            ),
+            precision: f.choice("precision", |x| &x.precision, Precision::Float32, Default),
+            report_best: f.toggle("report-best", |x| &x.report_best, true, Default),
+            device: f.plain("device", |x| &x.device, DeviceRequest::Auto),
+            cache_mb: f.value("cache-mb", |x| &x.cache_mb, cache_mb, Derived(cache_why)),
+            strict: f.toggle("strict", |x| &x.strict, false, Default),
+        }
+    }
 
+    /// What was asked for; otherwise it is known once the weights are read.
+    fn architecture(&mut self) -> Option<Architecture> {
+        let asked = self.layers.iter().any(|layer| layer.flags.model.is_some());
+        if asked {
+            return Some(self.choice(
+                "model",
+                |x| &x.model,
+                Architecture::Resnet18,
+                Source::Default,
+            ));
+        }
+        let unknown = |_: &Option<Architecture>| "as the weights say".to_string();
+        self.pick("model", |_| &None, None, Source::Default, unknown)
+    }
+}
+
+/// 0 means off.
 fn above_zero(x: f64) -> Option<f64> {
     (x > 0.0).then_some(x)
 }
 
-/// Peak rates that suit the optimizer and what is trained; the text says which case it is.
-fn default_learning_rate(
-    optimizer: OptimizerKind,
-    freeze: bool,
-    pretrained: bool,
-) -> (f64, String) {
-    let rate = match (optimizer, freeze, pretrained) {
-        (OptimizerKind::Sgd, true, _) => 0.01,
-        (OptimizerKind::Sgd, false, true) => 0.01,
-        (OptimizerKind::Sgd, false, false) => 0.05,
-        (OptimizerKind::Rmsprop, ..) => 1e-4,
-        // A head alone takes ten times what a whole pretrained network stands.
-        (_, true, _) => 1e-3,
-        (_, false, true) => 1e-4,
-        (_, false, false) => 1e-3,
-    };
-    let weights = if pretrained { "pretrained" } else { "random" };
-    (
-        rate,
-        format!("{}, freeze={freeze}, {weights} weights", typed(&optimizer)),
-    )
-}
-
-/// A quarter of the memory that is free now, in megabytes; 1,000 where that cannot be told.
-fn default_cache_mb() -> (usize, String) {
-    match crate::memory::available_bytes() {
-        Some(bytes) => (
-            (bytes / 4 / 1_000_000) as usize,
-            "a quarter of the free memory".into(),
-        ),
-        None => (1000, "free memory unknown".into()),
-    }
+/// 0 means none.
+fn some(n: usize) -> Option<usize> {
+    (n > 0).then_some(n)
 }
 
 fn check(config: &TrainConfig) -> Result<(), ConfigError> {
@@ -390,106 +306,4 @@ fn check(config: &TrainConfig) -> Result<(), ConfigError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layer(source: Source, pairs: &[(&str, &str)]) -> Layer {
-        Layer::from_pairs(
-            source,
-            pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())),
-        )
-        .unwrap()
-    }
-
-    fn source_of<'a>(resolved: &'a Resolved, name: &str) -> &'a str {
-        &resolved
-            .settings
-            .iter()
-            .find(|s| s.name == name)
-            .unwrap()
-            .source
-    }
-
-    #[test]
-    fn the_first_layer_that_speaks_wins() {
-        let layers = [
-            layer(Source::CommandLine, &[("epochs", "3")]),
-            layer(
-                Source::HyperparametersFile("h.json".into()),
-                &[("epochs", "7"), ("batch-size", "8")],
-            ),
-            layer(Source::Environment, &[("batch-size", "16"), ("seed", "1")]),
-        ];
-        let resolved = resolve(&layers).unwrap();
-        assert_eq!(
-            (
-                resolved.config.epochs,
-                resolved.config.batch_size,
-                resolved.config.seed
-            ),
-            (3, 8, 1)
-        );
-        assert_eq!(source_of(&resolved, "epochs"), "command line");
-        assert_eq!(source_of(&resolved, "batch-size"), "h.json");
-        assert_eq!(source_of(&resolved, "seed"), "environment");
-        assert_eq!(source_of(&resolved, "momentum"), "default");
-    }
-
-    #[test]
-    fn defaults_follow_what_is_trained() {
-        let frozen = resolve(&[]).unwrap().config;
-        assert!(
-            frozen.freeze
-                && frozen.learning_rate == 1e-3
-                && frozen.augmentation == Augmentation::None
-        );
-        let full = resolve(&[layer(Source::CommandLine, &[("freeze", "false")])])
-            .unwrap()
-            .config;
-        assert!(
-            !full.freeze && full.learning_rate == 1e-4 && full.augmentation == Augmentation::Crop
-        );
-        let scratch = resolve(&[layer(Source::CommandLine, &[("weights", "none")])])
-            .unwrap()
-            .config;
-        assert!(!scratch.freeze && scratch.learning_rate == 1e-3);
-    }
-
-    #[test]
-    fn contradictions_name_both_flags() {
-        let error = resolve(&[layer(
-            Source::CommandLine,
-            &[("weights", "none"), ("freeze", "true")],
-        )])
-        .unwrap_err();
-        assert!(error.to_string().contains("--freeze") && error.to_string().contains("--weights"));
-        let error = resolve(&[layer(
-            Source::CommandLine,
-            &[("epochs", "1"), ("warmup-epochs", "2")],
-        )])
-        .unwrap_err();
-        assert!(error.to_string().contains("--warmup-epochs 2"), "{error}");
-    }
-
-    #[test]
-    fn every_setting_can_be_typed_back() {
-        // A resumed run reads its settings from args.json through the same parser.
-        let all = layer(
-            Source::CommandLine,
-            &[
-                ("model", "resnet50"),
-                ("freeze", "false"),
-                ("mixup", "0.2"),
-                ("device", "cpu"),
-            ],
-        );
-        let first = resolve(&[all]).unwrap();
-        let pairs = first
-            .settings
-            .iter()
-            .map(|s| (s.name.clone(), s.value.clone()));
-        let again =
-            resolve(&[Layer::from_pairs(Source::Resumed("run".into()), pairs).unwrap()]).unwrap();
-        assert_eq!(first.config, again.config);
-    }
-}
+mod tests;

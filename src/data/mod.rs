@@ -24,7 +24,7 @@ mod jitter;
 mod jpeg_end;
 mod jpeg_scan;
 mod natural;
-mod path_text;
+pub mod path_text;
 mod pixels;
 mod prefetch;
 pub mod seed;

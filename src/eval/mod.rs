@@ -11,7 +11,7 @@ pub use tables::{class_table, write_confusion};
 
 use crate::data::DataError;
 use crate::feed::Source;
-use crate::model::{Mode, ResNet};
+use crate::model::ResNet;
 
 /// Runs the model over every batch of `source`. `on_batch` is told how many batches are done and may stop the work by
 /// returning false, in which case the result is `None`: half an evaluation is no figure to show.
@@ -25,14 +25,11 @@ pub fn evaluate(
     top_k: usize,
     mut on_batch: impl FnMut(usize) -> bool,
 ) -> Result<Option<Scores>, DataError> {
+    let model = model.fused();
     let mut scores = Scores::new(num_classes, top_k);
     for (done, batch) in source.epoch(0, 0).enumerate() {
         let batch = batch?;
-        let logits = batch
-            .inputs
-            .logits(model, Mode::Eval)
-            .into_data()
-            .convert::<f32>();
+        let logits = batch.inputs.logits(&model).into_data().convert::<f32>();
         let logits: Vec<f32> = logits.iter::<f32>().collect();
         for (row, target) in logits.chunks_exact(num_classes).zip(&batch.targets) {
             scores.add(row, *target);

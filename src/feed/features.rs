@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Inputs, Minibatch, Minibatches, Source};
 use crate::data::{DataError, Skipped, epoch_order};
-use crate::model::{Mode, ResNet};
+use crate::model::FusedResNet;
 
 /// What the backbone makes of each image of a folder.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ impl FeatureTable {
     /// # Errors
     /// Whatever the loader meets.
     pub fn compute(
-        backbone: &ResNet,
+        backbone: &FusedResNet,
         images: &dyn Source,
         mut on_batch: impl FnMut(usize) -> bool,
     ) -> Result<Option<Self>, DataError> {
@@ -44,7 +44,7 @@ impl FeatureTable {
                 ..
             } = batch?;
             let features = match inputs {
-                Inputs::Images(images) => backbone.features(images, Mode::Eval),
+                Inputs::Images(images) => backbone.features(images),
                 Inputs::Features(features) => features,
             };
             table.width = features.dims()[1];
@@ -172,7 +172,7 @@ mod tests {
             panic!("features expected")
         };
         assert_eq!(
-            features.clone().into_data().to_vec::<f32>().unwrap(),
+            features.clone().into_data().try_to_vec::<f32>().unwrap(),
             [3.0, 3.5]
         );
     }

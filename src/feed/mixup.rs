@@ -63,7 +63,7 @@ mod tests {
             panic!("features expected")
         };
         assert_eq!(
-            mixed.into_data().to_vec::<f32>().unwrap(),
+            mixed.into_data().try_to_vec::<f32>().unwrap(),
             [1.0, 2.0, 3.0, 6.0]
         );
     }

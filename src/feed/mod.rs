@@ -14,7 +14,7 @@ pub use images::{ImageSource, normalise};
 pub use mixup::Mix;
 
 use crate::data::{DataError, Skipped};
-use crate::model::{Mode, ResNet};
+use crate::model::FusedResNet;
 
 /// What goes into the network: whole images, or features of the frozen backbone.
 #[derive(Clone, Debug)]
@@ -26,10 +26,10 @@ pub enum Inputs {
 }
 
 impl Inputs {
-    /// Logits `[N, K]` of these inputs.
-    pub fn logits(self, model: &ResNet, mode: Mode) -> Tensor<2> {
+    /// Logits `[N, K]` of these inputs in evaluation.
+    pub fn logits(self, model: &FusedResNet) -> Tensor<2> {
         match self {
-            Inputs::Images(images) => model.forward(images, mode),
+            Inputs::Images(images) => model.forward(images),
             Inputs::Features(features) => model.head(features),
         }
     }

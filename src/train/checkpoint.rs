@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::early_stop::BestSoFar;
 use super::ema::Ema;
+use crate::eval::Scores;
 use crate::model::{ResNet, ResNetConfig, StateDict, StateDictError, WeightsFileError};
 use crate::model::{read_safetensors, state_dict, write_safetensors};
 use crate::sinks::EpochMetrics;
@@ -78,6 +79,8 @@ pub struct TrainState {
     pub ema: Option<Ema>,
     /// Weights of the best epoch, without gradients.
     pub best_model: Option<ResNet>,
+    /// What the best epoch scored on the validation images; unknown where a resumed run found no better one.
+    pub best_scores: Option<Scores>,
     pub progress: Progress,
 }
 
@@ -258,7 +261,7 @@ pub fn write_best(path: &Path, model: &ResNet, epoch: usize) -> Result<(), Check
     Ok(write_safetensors(path, &state_dict(model), &metadata)?)
 }
 
-/// Reads what [`write_best`] wrote.
+/// Reads what [`write_best`] wrote: the network and its epoch.
 ///
 /// # Errors
 /// A file that is missing or damaged.
@@ -266,12 +269,20 @@ pub fn read_best(
     path: &Path,
     network: &ResNetConfig,
     device: &Device,
-) -> Result<ResNet, CheckpointError> {
-    let (tensors, _) = read_safetensors(path)?;
-    ResNet::from_state_dict(network, tensors, device).map_err(|source| CheckpointError::Weights {
+) -> Result<(ResNet, usize), CheckpointError> {
+    let (tensors, metadata) = read_safetensors(path)?;
+    let epoch = metadata.get("epoch").and_then(|epoch| epoch.parse().ok());
+    let epoch = epoch.ok_or_else(|| CheckpointError::Content {
         path: path.to_owned(),
-        source,
-    })
+        message: "no `epoch` in its header".into(),
+    })?;
+    let model = ResNet::from_state_dict(network, tensors, device).map_err(|source| {
+        CheckpointError::Weights {
+            path: path.to_owned(),
+            source,
+        }
+    })?;
+    Ok((model, epoch))
 }
 
 fn prefixed(prefix: &str, state: StateDict) -> StateDict {

@@ -22,11 +22,13 @@ pub struct BestSoFar {
 
 impl BestSoFar {
     /// Takes an epoch's figures; true where it is the best so far: higher accuracy, or equal accuracy with lower loss.
+    /// A loss that is no number is never the best.
     pub fn offer(&mut self, epoch: usize, accuracy: f64, loss: f64) -> bool {
-        let better = self
-            .best
-            .as_ref()
-            .is_none_or(|b| accuracy > b.accuracy || (accuracy == b.accuracy && loss < b.loss));
+        let better = loss.is_finite()
+            && self
+                .best
+                .as_ref()
+                .is_none_or(|b| accuracy > b.accuracy || (accuracy == b.accuracy && loss < b.loss));
         if better {
             self.best = Some(Best {
                 epoch,
@@ -59,6 +61,13 @@ mod tests {
         assert!(!so_far.offer(4, 0.4, 0.1));
         assert!(so_far.offer(5, 0.6, 9.0));
         assert_eq!(so_far.best.unwrap().epoch, 5);
+    }
+
+    #[test]
+    fn a_diverged_epoch_is_never_the_best() {
+        let mut so_far = BestSoFar::default();
+        assert!(!so_far.offer(1, 0.9, f64::NAN));
+        assert_eq!(so_far.best, None);
     }
 
     #[test]

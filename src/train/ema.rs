@@ -1,7 +1,8 @@
 //! An exponential moving average of the weights.
 //!
 //! Input: the model after each optimizer step. Output: a second model whose weights and statistics trail behind, which
-//! usually generalises better. As timm's `ModelEmaV3`, the decay warms up, so that early random weights are forgotten.
+//! usually generalises better. The decay warms up as `(1 + step) / (10 + step)`, TensorFlow's rule, so that early random
+//! weights are forgotten.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -30,15 +31,16 @@ impl Ema {
         Ema { model, decay }
     }
 
-    /// Moves the average towards `model` after the optimizer step with this number, from 0.
+    /// Moves the average towards `model` after the optimizer step with this number, from 0. With a frozen backbone only
+    /// the head is averaged: the rest does not move.
     pub fn update(&mut self, model: &ResNet, step: usize) {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step));
-        // GradientsParams is Burn's one container of tensors of any rank by parameter; here it carries weights.
         let mut current = Collect {
             weights: GradientsParams::new(),
+            trained_only: model.has_frozen_backbone(),
         };
-        model.valid().visit(&mut current);
+        model.visit(&mut current);
         let average = self.model.clone();
         self.model = average.map(&mut Blend {
             current: current.weights,
@@ -47,13 +49,18 @@ impl Ema {
     }
 }
 
+/// Weights by parameter. GradientsParams is Burn's one container of tensors of any rank.
 struct Collect {
     weights: GradientsParams,
+    trained_only: bool,
 }
 
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.weights.register::<D>(param.id, param.val());
+        if !self.trained_only || param.is_require_grad() {
+            let value = param.val().without_autodiff();
+            self.weights.register::<D>(param.id, value);
+        }
     }
 }
 

@@ -83,7 +83,7 @@ mod tests {
             .get::<2>(linear.weight.id)
             .unwrap()
             .into_data()
-            .to_vec()
+            .try_to_vec()
             .unwrap();
         assert!(
             (weight[0] - 0.6).abs() < 1e-4 && weight[1] == 0.0,

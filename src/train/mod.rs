@@ -9,19 +9,26 @@
 mod checkpoint;
 mod early_stop;
 mod ema;
+mod epoch;
+mod feeds;
+mod finish;
 mod fit;
 mod gradients;
+mod keeper;
 mod ledger;
 mod loss;
 mod optimizer;
 mod run;
 mod schedule;
 mod setup;
+mod start;
 mod stop;
 mod summary;
 
 pub use checkpoint::{BEST, Checkpoint, CheckpointError, LAST};
 pub use fit::{Ended, FitError};
-pub use run::{Destination, Outcome, Request, TrainError, train};
+pub use loss::Loss;
+pub use optimizer::build as build_optimizer;
+pub use run::{Destination, Request, TrainError, train};
 pub use schedule::Schedule;
 pub use stop::{Stop, StopSignal};

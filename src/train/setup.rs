@@ -1,26 +1,18 @@
-//! What a run starts from: images, network and the sources that feed it.
+//! What a run starts from: its images and its network.
 //!
-//! Input: the configuration and the data set's folder. Output: [`Material`], ready for the loop.
+//! Input: the configuration and the data set's folder. Output: [`Splits`] and their identity, and a [`ResNet`].
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use burn::module::Module;
 use sha2::{Digest, Sha256};
 
-use super::StopSignal;
 use super::run::TrainError;
 use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
-use crate::data::{
-    Augmentation, ImageCache, ImageFolder, Loader, LoaderConfig, Mode as LoaderMode, Preprocess,
-    SplitOptions, Splits,
-};
+use crate::data::{SplitOptions, Splits};
 use crate::device::Selected;
-use crate::feed::{FeatureSource, FeatureTable, ImageSource, Source};
 use crate::logging::terminal;
 use crate::model::onnx::{BatchNormOrigin, load};
 use crate::model::{Architecture, ResNet, ResNetConfig};
-use crate::sinks::{EvaluationStep, Event, Sinks};
 use crate::zoo;
 
 /// The images of a run.
@@ -104,121 +96,4 @@ pub fn build_network(
         }
     );
     Ok(imported.model.with_new_head(num_classes, config.seed)?)
-}
-
-/// Where training and validation batches come from, and what computing features up front took.
-pub struct Feeds {
-    pub train: Box<dyn Source>,
-    pub valid: Box<dyn Source>,
-    pub seconds: f64,
-}
-
-/// Loaders that share one cache of decoded images.
-pub struct Loaders {
-    cache: Arc<ImageCache>,
-    preprocess: Preprocess,
-    config: TrainConfig,
-}
-
-impl Loaders {
-    pub fn new(config: &TrainConfig, preprocess: &Preprocess) -> Self {
-        let cache = Arc::new(ImageCache::new(
-            (config.cache_mb as u64).saturating_mul(1_000_000),
-        ));
-        Loaders {
-            cache,
-            preprocess: preprocess.clone(),
-            config: config.clone(),
-        }
-    }
-
-    /// A loader in the folder's order, without augmentation.
-    pub fn in_order(&self, folder: &ImageFolder) -> Loader {
-        self.loader(folder, LoaderMode::Eval)
-    }
-
-    /// A loader that shuffles and augments.
-    pub fn training(&self, folder: &ImageFolder) -> Loader {
-        let mode = LoaderMode::Train {
-            augmentation: self.config.augmentation,
-            seed: self.config.seed,
-        };
-        self.loader(folder, mode)
-    }
-
-    fn loader(&self, folder: &ImageFolder, mode: LoaderMode) -> Loader {
-        let config = LoaderConfig {
-            workers: self.config.workers,
-            strict: self.config.strict,
-            cache: self.cache.clone(),
-            ..LoaderConfig::new(self.config.batch_size, self.preprocess.clone(), mode)
-        };
-        Loader::new(folder.clone(), config)
-    }
-}
-
-/// Features can be computed once where neither the backbone nor the pixels change from epoch to epoch.
-pub fn features_are_constant(config: &TrainConfig) -> bool {
-    config.freeze && config.augmentation == Augmentation::None && config.mixup.is_none()
-}
-
-/// Builds the sources. With constant features this runs the backbone over both splits, once; `None` where a signal came
-/// in between.
-pub fn build_feeds(
-    config: &TrainConfig,
-    splits: &Splits,
-    loaders: &Loaders,
-    model: &ResNet,
-    device: &Selected,
-    stop: &StopSignal,
-    sinks: &mut Sinks,
-) -> Result<Option<Feeds>, TrainError> {
-    let preprocess = &loaders.preprocess;
-    let images = |loader: Loader, device: &burn::tensor::Device| {
-        ImageSource::new(loader, preprocess.clone(), device.clone())
-    };
-    let inner = &device.device;
-    let autodiff = inner.clone().autodiff();
-    if !features_are_constant(config) {
-        // A frozen backbone runs without gradients, so its images belong on the plain device.
-        let train_device = if config.freeze { inner } else { &autodiff };
-        let train = Box::new(images(loaders.training(&splits.train), train_device));
-        let valid = Box::new(images(loaders.in_order(&splits.valid), inner));
-        return Ok(Some(Feeds {
-            train,
-            valid,
-            seconds: 0.0,
-        }));
-    }
-    let started = std::time::Instant::now();
-    let backbone = model.valid();
-    let train_images = images(loaders.in_order(&splits.train), inner);
-    let valid_images = images(loaders.in_order(&splits.valid), inner);
-    let (mut done, steps) = (0, train_images.batches() + valid_images.batches());
-    let mut tables = Vec::with_capacity(2);
-    for source in [&train_images, &valid_images] {
-        let table = FeatureTable::compute(&backbone, source, |_| {
-            done += 1;
-            sinks.emit(&Event::Evaluating(EvaluationStep {
-                split: "features",
-                step: done,
-                steps,
-            }));
-            stop.requested().is_none()
-        })?;
-        match table {
-            Some(table) => tables.push(table),
-            None => return Ok(None),
-        }
-    }
-    let (Some(valid), Some(train)) = (tables.pop(), tables.pop()) else {
-        return Ok(None);
-    };
-    let train = FeatureSource::new(train, config.batch_size, Some(config.seed), autodiff);
-    let valid = FeatureSource::new(valid, config.batch_size, None, inner.clone());
-    Ok(Some(Feeds {
-        train: Box::new(train),
-        valid: Box::new(valid),
-        seconds: started.elapsed().as_secs_f64(),
-    }))
 }

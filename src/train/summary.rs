@@ -13,7 +13,7 @@ use crate::data::{ImageFolder, Skipped, SplitOrigin, Splits};
 use crate::device::Selected;
 use crate::eval::{Scores, write_confusion};
 use crate::report::{self, ClassScore, Confusion, Report, SkippedFile, SplitRow};
-use crate::run_folder::{RunArgs, RunFolder};
+use crate::run_folder::RunArgs;
 use crate::sinks::TestMetrics;
 
 /// Says what was found in the data set.
@@ -30,18 +30,19 @@ pub fn announce_data(splits: &Splits) {
     }
 }
 
-/// Says how to go on after Ctrl-C, where there is a checkpoint to go on from.
-pub fn announce_interrupted(folder: &RunFolder, progress: &Progress) {
-    if !folder.has_checkpoint() {
-        tracing::warn!("interrupted before anything was trained; start again");
-        return;
+/// Says how to go on after Ctrl-C. Without a checkpoint nothing was trained yet.
+pub fn announce_interrupted(folder: &Path, progress: &Progress, resumable: bool) {
+    match resumable {
+        true => tracing::warn!(
+            "interrupted in epoch {} after {} batches; go on with: sagemaker-burn train --resume {}",
+            progress.epoch + 1,
+            progress.batch,
+            quoted(&folder.display().to_string())
+        ),
+        false => {
+            tracing::warn!("interrupted before the first training step; start again when you like")
+        }
     }
-    tracing::warn!(
-        "interrupted in epoch {} after {} batches; go on with: sagemaker-burn train --resume {}",
-        progress.epoch + 1,
-        progress.batch,
-        folder.path().display()
-    );
 }
 
 /// Everything that the end of a run can tell.

@@ -1,0 +1,191 @@
+//! One epoch of training.
+//!
+//! Input: a [`TrainState`], where it stands in the epoch, and the run's [`Plan`]. Output: the state after the last batch, or
+//! after the step at which a signal came.
+
+use std::time::Instant;
+
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
+
+use super::Stop;
+use super::checkpoint::TrainState;
+use super::fit::{FitError, Plan};
+use super::gradients::clip_global_norm;
+use super::keeper::Keeper;
+use super::ledger::{Entry, Ledger};
+use crate::data::{DataError, Purpose, rng};
+use crate::feed::{Inputs, Minibatch, Mix};
+use crate::model::{FusedResNet, Mode, ResNet};
+use crate::sinks::{Event, Sinks, StepMetrics};
+
+/// How an epoch ended.
+pub enum EpochEnd {
+    /// All batches are done.
+    Whole,
+    /// A signal came; the state can go on from here.
+    Stopped(Stop),
+    /// The loss stopped being a number; the weights are of no use any more.
+    Diverged { loss: f64, learning_rate: f64 },
+}
+
+/// Trains on the batches of one epoch, from where the state stands.
+///
+/// # Errors
+/// Trouble with the data or with a checkpoint; the state is lost with it.
+pub fn train_epoch(
+    mut state: TrainState,
+    plan: &Plan,
+    keeper: &mut Keeper,
+    sinks: &mut Sinks,
+) -> Result<(TrainState, EpochEnd), FitError> {
+    let group_size = plan.config.grad_accumulation;
+    let (started, seconds_before) = (Instant::now(), state.progress.seconds);
+    let epoch = state.progress.epoch;
+    let mut ledger = Ledger::new(state.progress.tally, plan.lag);
+    let mut accumulator = GradientsAccumulator::<ResNet>::new();
+    let backbone = plan.config.freeze.then(|| state.model.fused());
+
+    let mut batches = plan.train.epoch(epoch, state.progress.batch).peekable();
+    while let Some(batch) = batches.next() {
+        let batch = batch?;
+        // Batches are told apart by their number, as broken files may leave one out.
+        let number = batch.number;
+        let group_ends = number / group_size != upcoming(batches.peek()) / group_size;
+        let last = batches.peek().is_none();
+
+        let gradients = gradients(
+            &state.model,
+            backbone.as_ref(),
+            plan,
+            epoch,
+            batch,
+            &mut ledger,
+        );
+        accumulator.accumulate(&state.model, gradients);
+        if !group_ends {
+            continue;
+        }
+        let learning_rate = plan.schedule.learning_rate(state.progress.global_step);
+        state = optimize(state, accumulator.grads(), plan, learning_rate);
+
+        let loss = ledger.settle(last);
+        let tally = ledger.tally();
+        if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
+            return Ok((
+                state,
+                EpochEnd::Diverged {
+                    loss,
+                    learning_rate,
+                },
+            ));
+        }
+        let seconds = seconds_before + started.elapsed().as_secs_f64();
+        sinks.emit(&Event::Step(StepMetrics {
+            epoch: epoch + 1,
+            epochs: plan.config.epochs,
+            step: number + 1,
+            steps_per_epoch: plan.train.batches(),
+            global_step: state.progress.global_step,
+            loss: loss.unwrap_or(tally.loss_sum / tally.images.max(1) as f64),
+            learning_rate,
+            images_per_second: tally.images as f64 / seconds.max(1e-9),
+        }));
+        let stop = plan.stop.requested();
+        if stop.is_some() || keeper.is_due() {
+            ledger.settle(true);
+            state.progress.tally = ledger.tally();
+            state.progress.batch = number + 1;
+            state.progress.seconds = seconds;
+            keeper.save(&state)?;
+        }
+        if let Some(stop) = stop {
+            return Ok((state, EpochEnd::Stopped(stop)));
+        }
+    }
+    ledger.settle(true);
+    state.progress.tally = ledger.tally();
+    state.progress.batch = plan.train.batches();
+    state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
+    match state.progress.tally.images {
+        0 => Err(FitError::NothingReadable { split: "training" }),
+        _ => Ok((state, EpochEnd::Whole)),
+    }
+}
+
+/// The number of the next batch; one that belongs to no group where there is none, or where reading it failed.
+fn upcoming(next: Option<&Result<Minibatch, DataError>>) -> usize {
+    match next {
+        Some(Ok(batch)) => batch.number,
+        Some(Err(_)) | None => usize::MAX,
+    }
+}
+
+/// Forward and backward pass of one batch: its share of the gradients of an optimizer step.
+fn gradients(
+    model: &ResNet,
+    backbone: Option<&FusedResNet>,
+    plan: &Plan,
+    epoch: usize,
+    batch: Minibatch,
+    ledger: &mut Ledger,
+) -> GradientsParams {
+    let config = plan.config;
+    let group_size = config.grad_accumulation;
+    let mut rng = rng(
+        config.seed,
+        Purpose::Mixup,
+        epoch as u64,
+        batch.number as u64,
+    );
+    let mix = config
+        .mixup
+        .map(|alpha| Mix::draw(batch.targets.len(), alpha, &mut rng));
+    let inputs = match &mix {
+        Some(mix) => mix.apply(batch.inputs),
+        None => batch.inputs,
+    };
+    let logits = training_logits(model, backbone, inputs);
+    let loss = plan
+        .loss
+        .forward(logits.clone(), &batch.targets, mix.as_ref());
+    let in_group = group_size.min(plan.train.batches() - batch.number / group_size * group_size);
+    let share = loss.clone() / in_group as f64;
+    let gradients = GradientsParams::from_grads(share.backward(), model);
+    ledger.push(Entry {
+        loss: loss.inner(),
+        logits: logits.inner(),
+        targets: batch.targets,
+    });
+    gradients
+}
+
+/// Logits that gradients can flow through. With a frozen backbone only the head is differentiated: the features come
+/// from the model without gradients, which saves the memory of every activation.
+fn training_logits(model: &ResNet, backbone: Option<&FusedResNet>, inputs: Inputs) -> Tensor<2> {
+    match (backbone, inputs) {
+        (Some(backbone), Inputs::Images(images)) => {
+            model.head(Tensor::from_inner(backbone.features(images)))
+        }
+        (None, Inputs::Images(images)) => model.forward(images, Mode::Train),
+        (_, Inputs::Features(features)) => model.head(features),
+    }
+}
+
+/// One optimizer step.
+fn optimize(
+    mut state: TrainState,
+    mut gradients: GradientsParams,
+    plan: &Plan,
+    learning_rate: f64,
+) -> TrainState {
+    if let Some(max_norm) = plan.config.grad_clip {
+        gradients = clip_global_norm(&state.model, gradients, max_norm);
+    }
+    state.model = state.optimizer.step(learning_rate, state.model, gradients);
+    if let Some(ema) = &mut state.ema {
+        ema.update(&state.model, state.progress.global_step);
+    }
+    state.progress.global_step += 1;
+    state
+}

@@ -1,0 +1,187 @@
+//! The end of a run: test figures, model directory and report of the best weights.
+//!
+//! Input: the state after training. Output: `model/`, `confusion.csv`, `report.html`, the last metric lines, and words.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::checkpoint::{Progress, TrainState};
+use super::feeds::{Feeds, Loaders};
+use super::fit::Ended;
+use super::run::{Run, TrainError};
+use super::{Stop, summary};
+use crate::artifact::{self, Manifest};
+use crate::data::Skipped;
+use crate::eval::{Scores, evaluate};
+use crate::feed::{ImageSource, Source};
+use crate::model::ResNet;
+use crate::sinks::{BestMetric, EvaluationStep, Event, Sinks, TestMetrics};
+
+/// Figures of the test split.
+struct Tested {
+    scores: Scores,
+    metrics: TestMetrics,
+    skipped: Vec<Skipped>,
+}
+
+impl Run {
+    /// Tests and writes the best weights. Without `feeds`, or after a signal, only what matters most is done: SageMaker
+    /// leaves two minutes, and the model counts more than the test split.
+    pub fn conclude(
+        &self,
+        state: TrainState,
+        mut ended: Ended,
+        feeds: Option<&Feeds>,
+        loaders: &Loaders,
+        sinks: &mut Sinks,
+    ) -> Result<Ended, TrainError> {
+        let best = state
+            .best_model
+            .clone()
+            .unwrap_or_else(|| state.evaluated());
+        if state.progress.best.best.is_none() {
+            tracing::warn!(
+                "no epoch was finished: the model that is written has not been measured"
+            );
+        }
+        let hurried = matches!(ended, Ended::Stopped(_));
+        let test = match hurried {
+            true => None,
+            false => self.test(&best, loaders, sinks)?,
+        };
+        if let (None, Some(_), false) = (&test, &self.splits.test, hurried) {
+            tracing::warn!(
+                "the test split was not evaluated to its end, so its figures are left out"
+            );
+            ended = Ended::Stopped(self.stop.requested().unwrap_or(Stop::Interrupt));
+        }
+        self.report_best(&state.progress, sinks);
+        sinks.emit(&Event::RunEnded);
+
+        let metrics = exported_metrics(&state.progress, test.as_ref().map(|t| &t.scores));
+        let manifest = Manifest::new(
+            best.config().clone(),
+            self.splits.train.classes.clone(),
+            loaders.preprocess().clone(),
+            metrics,
+            self.resolved.settings.clone(),
+        );
+        artifact::save(&self.folder.model(), &best, manifest)?;
+
+        let mut skipped: Vec<Skipped> = Vec::new();
+        for source in feeds.iter().flat_map(|f| [&f.train, &f.valid]) {
+            skipped.extend(source.skipped());
+        }
+        let valid_scores = match (&test, &state.best_scores, feeds) {
+            (None, None, Some(feeds)) if !hurried => self.validate_again(&best, feeds)?,
+            _ => state.best_scores.clone(),
+        };
+        let (split, scores) = match &test {
+            Some(test) => {
+                skipped.extend(test.skipped.iter().cloned());
+                ("test", Some(&test.scores))
+            }
+            None => ("validation", valid_scores.as_ref()),
+        };
+        let findings = summary::Findings {
+            args: &self.args,
+            settings: &self.resolved.settings,
+            device: &self.device,
+            splits: &self.splits,
+            progress: &state.progress,
+            ended,
+            split,
+            scores,
+            test: test.as_ref().map(|t| &t.metrics),
+            skipped: &skipped,
+        };
+        findings.write(self.folder.path())?;
+        findings.announce(self.folder.path());
+        Ok(ended)
+    }
+
+    /// Figures of the test split; `None` where there is none, or a signal came in between.
+    fn test(
+        &self,
+        model: &ResNet,
+        loaders: &Loaders,
+        sinks: &mut Sinks,
+    ) -> Result<Option<Tested>, TrainError> {
+        let Some(folder) = &self.splits.test else {
+            return Ok(None);
+        };
+        let started = Instant::now();
+        let loader = loaders.once(folder);
+        let device = self.device.device.clone();
+        let source = ImageSource::new(loader, loaders.preprocess().clone(), device);
+        let steps = source.batches();
+        let top_k = self.config.top_k;
+        let scores = evaluate(model, &source, folder.classes.len(), top_k, |step| {
+            let split = "test";
+            sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
+            self.stop.requested().is_none()
+        })?;
+        let Some(scores) = scores else {
+            return Ok(None);
+        };
+        let metrics = TestMetrics {
+            loss: scores.loss(),
+            accuracy: scores.accuracy(),
+            top_k: (top_k > 1).then(|| scores.top_k()),
+            images: scores.images() as usize,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        sinks.emit(&Event::TestEnded(metrics.clone()));
+        Ok(Some(Tested {
+            scores,
+            metrics,
+            skipped: source.skipped(),
+        }))
+    }
+
+    /// For a resumed run that found no better epoch: its scores were not kept, but the features or pixels are at hand.
+    fn validate_again(&self, model: &ResNet, feeds: &Feeds) -> Result<Option<Scores>, TrainError> {
+        let num_classes = self.splits.train.classes.len();
+        let source = feeds.valid.as_ref();
+        Ok(evaluate(
+            model,
+            source,
+            num_classes,
+            self.config.top_k,
+            |_| true,
+        )?)
+    }
+
+    /// SageMaker scores a trial by the last value it printed, which is the last epoch's and not the best one's.
+    fn report_best(&self, progress: &Progress, sinks: &mut Sinks) {
+        let last = progress.history.len();
+        if let Some(best) = progress
+            .best
+            .best
+            .as_ref()
+            .filter(|best| best.epoch != last)
+            && self.config.report_best
+        {
+            sinks.emit(&Event::Best(BestMetric {
+                metric: "validation:accuracy".to_string(),
+                value: best.accuracy,
+                epoch: best.epoch,
+            }));
+        }
+    }
+}
+
+/// What the manifest says of the exported weights.
+fn exported_metrics(progress: &Progress, test: Option<&Scores>) -> BTreeMap<String, f64> {
+    let mut metrics = BTreeMap::new();
+    if let Some(best) = &progress.best.best {
+        metrics.insert("validation:accuracy".into(), best.accuracy);
+        metrics.insert("validation:loss".into(), best.loss);
+        metrics.insert("epoch".into(), best.epoch as f64);
+    }
+    if let Some(test) = test {
+        metrics.insert("test:accuracy".into(), test.accuracy());
+        metrics.insert("test:loss".into(), test.loss());
+    }
+    metrics
+}
