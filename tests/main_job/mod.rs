@@ -6,6 +6,7 @@
 
 mod pictures;
 mod run;
+mod running;
 
 mod broken_files;
 mod configuration;
@@ -14,6 +15,7 @@ mod failures;
 mod model_directory;
 mod options;
 mod outputs;
+mod prediction;
 mod resume;
 mod seeds;
 mod signals;

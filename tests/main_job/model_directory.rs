@@ -1,4 +1,4 @@
-//! The model directory and the commands that start from it: `eval`, `predict`, `export`.
+//! The model directory: its files are one network, exports compute the same, and damage is noticed.
 
 use std::{fs, path::Path};
 
@@ -11,23 +11,8 @@ use serde_json::Value;
 
 use super::{
     pictures::CLASSES,
-    run::{Sandbox, finish, python},
+    run::{Sandbox, python},
 };
-
-/// A sandbox with a trained model in `run`.
-fn trained() -> Sandbox {
-    let sandbox = Sandbox::with_pictures();
-    sandbox
-        .train("run", "--freeze false --learning-rate 0.003 --epochs 3")
-        .succeeded();
-    sandbox
-}
-
-fn json_lines(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
 
 /// Some images as a network takes them.
 fn inputs() -> TensorData {
@@ -57,200 +42,8 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[test]
-fn eval_agrees_with_the_end_of_training() {
-    let sandbox = trained();
-    let ended = sandbox
-        .run(&["eval", "run/model", "--data", "data", "--json"])
-        .succeeded();
-    let scores: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let metrics = sandbox.json("run/model/manifest.json")["metrics"].clone();
-    assert_eq!(scores["images"], 12);
-    assert_eq!(scores["top1"], metrics["test:accuracy"]);
-    let difference = scores["loss"].as_f64().unwrap() - metrics["test:loss"].as_f64().unwrap();
-    assert!(difference.abs() < 1e-5, "{scores} {metrics}");
-
-    let arguments = [
-        "eval", "run", "--data", "data", "--split", "valid", "--output", "scores", "--top-k", "2",
-    ];
-    let text = sandbox.run(&arguments).succeeded().stdout;
-    for part in ["precision", "recall", "f1", "confusion", "wild cat", "top2"] {
-        assert!(text.contains(part), "{part} in {text}");
-    }
-    let kept = sandbox.json("scores/metrics.json");
-    assert_eq!(kept["top1"], metrics["validation:accuracy"]);
-    let rows = kept["confusion"].as_array().unwrap();
-    let table = sandbox.text("scores/confusion.csv");
-    assert_eq!(table.lines().count(), rows.len() + 1);
-    for (line, row) in table.lines().skip(1).zip(rows) {
-        let cells: Vec<Value> = line
-            .split(',')
-            .skip(1)
-            .map(|cell| cell.parse::<u64>().unwrap().into())
-            .collect();
-        assert_eq!(cells, *row.as_array().unwrap());
-    }
-    sandbox
-        .run(&["eval", "run", "--data", "data", "--split", "tset"])
-        .failed(1, &["tset", "valid"]);
-    sandbox
-        .run(&["eval", "run", "--data", "nowhere"])
-        .failed(1, &["nowhere"]);
-}
-
-#[test]
-fn predict_gives_what_eval_counts() {
-    let sandbox = trained();
-    let ended = sandbox
-        .run(&["eval", "run", "--data", "data", "--json"])
-        .succeeded();
-    let scores: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let mut confusion = vec![vec![0; CLASSES.len()]; CLASSES.len()];
-    for (index, (class, _)) in CLASSES.iter().enumerate() {
-        let folder = format!("data/test/{class}");
-        let ended = sandbox
-            .run(&["predict", "--model", "run", "--json", &folder])
-            .succeeded();
-        let lines = json_lines(&ended.stdout);
-        assert_eq!(lines.len(), 4, "{class}");
-        for line in lines {
-            let best = &line["predictions"][0];
-            let predicted = best["index"].as_u64().unwrap() as usize;
-            assert_eq!(best["class"], CLASSES[predicted].0);
-            confusion[index][predicted] += 1;
-        }
-    }
-    assert_eq!(scores["confusion"], serde_json::json!(confusion));
-}
-
-#[test]
-fn probabilities_are_sorted_and_add_up() {
-    let sandbox = trained();
-    let image = "data/test/wild cat/1.png";
-    let predictions = |top_k: &str| {
-        let arguments = [
-            "predict", "--json", "--model", "run", "--top-k", top_k, image,
-        ];
-        let line = json_lines(&sandbox.run(&arguments).succeeded().stdout).remove(0);
-        assert_eq!(line["image"], image);
-        line["predictions"].as_array().unwrap().clone()
-    };
-    let probabilities = |found: &[Value]| -> Vec<f64> {
-        found
-            .iter()
-            .map(|guess| guess["probability"].as_f64().unwrap())
-            .collect()
-    };
-    let all = probabilities(&predictions("5"));
-    assert_eq!(all.len(), CLASSES.len());
-    assert!(all.is_sorted_by(|a, b| a >= b), "{all:?}");
-    assert!((all.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{all:?}");
-    assert_eq!(probabilities(&predictions("2")), all[..2]);
-
-    let text = sandbox
-        .run(&["predict", "--model", "run", image])
-        .succeeded()
-        .stdout;
-    assert!(text.starts_with(image), "{text}");
-    assert!(text.contains(&format!("{:.2} %", all[0] * 100.0)), "{text}");
-}
-
-#[test]
-fn predict_finds_the_newest_model_and_names_what_is_missing() {
-    let sandbox = Sandbox::with_pictures();
-    let image = "data/test/2.bee/0.jpg";
-    sandbox
-        .run(&["predict", image])
-        .failed(1, &["--model", "runs"]);
-    sandbox.train("runs/mine", "--epochs 1").succeeded();
-    let ended = sandbox.run(&["predict", image]).succeeded();
-    assert!(ended.stderr.contains("runs/mine"), "{}", ended.stderr);
-    sandbox
-        .run(&["predict", "nowhere.jpg"])
-        .failed(1, &["nowhere.jpg"]);
-    fs::create_dir(sandbox.path("bare")).unwrap();
-    sandbox
-        .run(&["predict", "bare"])
-        .failed(1, &["bare", "no images"]);
-}
-
-#[cfg(unix)]
-#[test]
-fn names_that_are_not_utf8_are_no_obstacle() {
-    use std::{ffi::OsString, os::unix::ffi::OsStringExt};
-
-    let sandbox = Sandbox::with_pictures();
-    let odd = |name: &[u8]| OsString::from_vec(name.to_vec());
-    let source = sandbox.path("data/test/2.bee/0.jpg");
-    let Ok(_) = fs::copy(&source, sandbox.root().join(odd(b"pho\xffto.jpg"))) else {
-        println!("skipped: this file system takes UTF-8 only");
-        return;
-    };
-    fs::copy(
-        &source,
-        sandbox.path("data/train/2.bee").join(odd(b"\xff\n0.jpg")),
-    )
-    .unwrap();
-    fs::write(
-        sandbox.path("data/train/2.bee").join(odd(b"\xffbad.jpg")),
-        "x",
-    )
-    .unwrap();
-    let mut command = sandbox.training("run", "--epochs 1");
-    // Ignored, but part of the command line that is kept.
-    command.arg("--hyperparameters").arg(odd(b"h\xff.json"));
-    fs::write(sandbox.root().join(odd(b"h\xff.json")), "{}").unwrap();
-    let ended = finish(command).succeeded();
-    assert_eq!(
-        ended.stderr.matches("warning: ").count(),
-        1,
-        "{}",
-        ended.stderr
-    );
-
-    let mut command = sandbox.command(&["predict", "--json", "--model", "run"]);
-    command
-        .arg(odd(b"pho\xffto.jpg"))
-        .arg(odd(b"not h\xffere.jpg"));
-    let lines = json_lines(&finish(command).failed(1, &[]).stdout);
-    assert!(lines[0]["predictions"].is_array(), "{lines:?}");
-    assert!(lines[1]["error"].is_string(), "{lines:?}");
-}
-
-#[cfg(unix)]
-#[test]
-fn nobody_reading_is_no_panic() {
-    let sandbox = trained();
-    let commands: [&[&str]; 6] = [
-        &["predict", "--model", "run", "data/test/2.bee"],
-        &["eval", "run", "--data", "data"],
-        &["inspect", "data", "--json"],
-        &["zoo", "list"],
-        &["completions", "bash"],
-        &["--dry-run"],
-    ];
-    for arguments in commands {
-        let mut command = sandbox.command(arguments);
-        command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
-    }
-    // Training goes on without its reader.
-    let mut command = sandbox.training("unread", "--epochs 3");
-    command.stdout(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    drop(child.stdout.take());
-    assert!(child.wait().unwrap().success());
-    assert_eq!(sandbox.results("unread").len(), 3);
-}
-
-#[test]
 fn the_onnx_file_is_the_same_network() {
-    let sandbox = trained();
+    let sandbox = Sandbox::with_model();
     let artifact = Artifact::load(&sandbox.path("run"), &Device::flex()).unwrap();
     let expected = logits(&artifact.model);
     let found = onnx_logits(&sandbox.path("run/model/model.onnx"));
@@ -259,7 +52,7 @@ fn the_onnx_file_is_the_same_network() {
 
 #[test]
 fn exports_compute_the_same() {
-    let sandbox = trained();
+    let sandbox = Sandbox::with_model();
     let expected = logits(
         &Artifact::load(&sandbox.path("run"), &Device::flex())
             .unwrap()
@@ -297,7 +90,7 @@ fn exports_compute_the_same() {
 
 #[test]
 fn onnxruntime_computes_the_same() {
-    let sandbox = trained();
+    let sandbox = Sandbox::with_model();
     sandbox
         .run(&[
             "export",
@@ -337,7 +130,7 @@ print(json.dumps(both.ravel().tolist()))
 
 #[test]
 fn a_damaged_directory_is_refused_by_every_command() {
-    let sandbox = trained();
+    let sandbox = Sandbox::with_model();
     let refused = |said: &[&str]| {
         sandbox
             .run(&["predict", "--model", "run", "data/test/2.bee/0.jpg"])
@@ -384,7 +177,7 @@ fn a_damaged_directory_is_refused_by_every_command() {
 
 #[test]
 fn a_manifest_that_contradicts_itself_is_refused() {
-    let sandbox = trained();
+    let sandbox = Sandbox::with_model();
     let whole = sandbox.json("run/model/manifest.json");
     let refused = |change: fn(&mut Value), said: &str| {
         let mut manifest = whole.clone();

@@ -4,7 +4,10 @@ use std::{fs, thread, time::Duration};
 
 use sagemaker_burn::model::read_safetensors;
 
-use super::run::{Running, Sandbox, finish};
+use super::{
+    run::{Sandbox, finish},
+    running::Running,
+};
 
 /// Columns of `results.csv` that do not measure time or memory.
 const EXACT_COLUMNS: [&str; 9] = [
@@ -111,10 +114,10 @@ fn everything_at_once_with_adamw() {
                    --ema-decay 0.9 --grad-accumulation 2 --grad-clip 1 --learning-rate 0.002";
     sandbox.train("whole", options).succeeded();
     let moments = [
-        after("results:", 100),
+        after("results:", 20),
         after("results:", 0),
         after("epoch=2", 30),
-        after("results:", 60),
+        after("results:", 10),
     ];
     let times = interrupted(&sandbox, "parts", options, &moments);
     assert!(times > 0, "the run was over before it could be interrupted");
@@ -129,7 +132,7 @@ fn momentum_and_colours_with_sgd() {
     sandbox.train("whole", options).succeeded();
     let moments = [
         after("epoch=1", 0),
-        after("epoch=2", 80),
+        after("epoch=2", 20),
         after("results:", 20),
     ];
     let times = interrupted(&sandbox, "parts", options, &moments);
@@ -144,7 +147,7 @@ fn in_the_middle_of_validation() {
     super::pictures::draw(&sandbox.path("data"), &[("train", 4), ("valid", 60)]);
     let options = "--epochs 3 --freeze false --image-size 96 --optimizer adam";
     sandbox.train("whole", options).succeeded();
-    let moments = [after("epoch=1", 60), after("epoch=2", 120)];
+    let moments = [after("epoch=1", 20), after("epoch=2", 40)];
     let times = interrupted(&sandbox, "parts", options, &moments);
     assert!(times > 0, "the run was over before it could be interrupted");
     assert_same(&sandbox, "whole", "parts");
@@ -185,9 +188,9 @@ fn after_a_crash_the_last_checkpoint_counts() {
     running.signal("INT");
     running.end().failed(130, &["--resume parts"]);
     for moment in [
-        after("results:", 90),
+        after("results:", 30),
         after("epoch=3", 0),
-        after("epoch=4", 40),
+        after("epoch=4", 5),
     ] {
         let mut running = Running::start(sandbox.command(&["--resume", "parts"]));
         assert!(running.wait_for(moment.0));
@@ -199,6 +202,21 @@ fn after_a_crash_the_last_checkpoint_counts() {
             "the run was over before it could be killed"
         );
     }
+    sandbox.run(&["--resume", "parts"]).succeeded();
+    assert_same(&sandbox, "whole", "parts");
+}
+
+#[test]
+fn after_sigterm_the_model_is_made_again_from_all_epochs() {
+    let sandbox = Sandbox::with_pictures();
+    let options = "--epochs 4 --freeze false --image-size 96 --augmentation trivial";
+    sandbox.train("whole", options).succeeded();
+    let mut running = Running::start(sandbox.training("parts", options));
+    assert!(running.wait_for("epoch=2"));
+    running.signal("TERM");
+    let ended = running.end().succeeded();
+    assert!(ended.stderr.contains("stopped by SIGTERM"), "{ended:?}");
+    assert!(sandbox.results("parts").len() < 4);
     sandbox.run(&["--resume", "parts"]).succeeded();
     assert_same(&sandbox, "whole", "parts");
 }

@@ -1,15 +1,12 @@
 //! Starting the binary and looking at what it left.
 //!
-//! Input: arguments as they are typed. Output: [`Ended`], or a [`Running`] process whose lines can be waited for.
+//! Input: arguments as they are typed. Output: [`Ended`].
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, Sender, channel},
-    thread,
+    process::{Command, Stdio},
 };
 
 use super::pictures;
@@ -75,6 +72,14 @@ impl Sandbox {
     pub fn with_pictures() -> Self {
         let sandbox = Self::new();
         pictures::draw(&sandbox.path("data"), &pictures::SMALL);
+        sandbox
+    }
+
+    /// A sandbox with a trained model of these pictures in `run`.
+    pub fn with_model() -> Self {
+        let sandbox = Self::with_pictures();
+        let options = "--freeze false --learning-rate 0.003 --epochs 3";
+        sandbox.train("run", options).succeeded();
         sandbox
     }
 
@@ -194,98 +199,6 @@ pub fn finish(mut command: Command) -> Ended {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
-}
-
-/// A process whose output is read as it comes. It is killed when this is dropped.
-pub struct Running {
-    child: Child,
-    lines: Receiver<(Stream, String)>,
-    ended: Ended,
-}
-
-#[derive(Clone, Copy)]
-enum Stream {
-    Out,
-    Err,
-}
-
-impl Running {
-    pub fn start(mut command: Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (sender, lines) = channel();
-        forward(child.stdout.take().unwrap(), Stream::Out, sender.clone());
-        forward(child.stderr.take().unwrap(), Stream::Err, sender);
-        let ended = Ended {
-            code: None,
-            stdout: String::new(),
-            stderr: String::new(),
-        };
-        Self {
-            child,
-            lines,
-            ended,
-        }
-    }
-
-    /// Waits for a line that begins with `start`; false if the process ended without one.
-    pub fn wait_for(&mut self, start: &str) -> bool {
-        while let Ok((stream, line)) = self.lines.recv() {
-            let found = line.starts_with(start);
-            self.note(stream, &line);
-            if found {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Sends `INT`, `TERM` or `KILL`; a process that has already ended takes no notice.
-    pub fn signal(&self, name: &str) {
-        // The shell has this built in, while a program of that name may be missing.
-        let kill = format!("kill -{name} {} 2>/dev/null", self.child.id());
-        Command::new("sh").args(["-c", &kill]).status().unwrap();
-    }
-
-    pub fn end(mut self) -> Ended {
-        while let Ok((stream, line)) = self.lines.recv() {
-            self.note(stream, &line);
-        }
-        let code = self.child.wait().unwrap().code();
-        let (stdout, stderr) = (&mut self.ended.stdout, &mut self.ended.stderr);
-        Ended {
-            code,
-            stdout: std::mem::take(stdout),
-            stderr: std::mem::take(stderr),
-        }
-    }
-
-    fn note(&mut self, stream: Stream, line: &str) {
-        let text = match stream {
-            Stream::Out => &mut self.ended.stdout,
-            Stream::Err => &mut self.ended.stderr,
-        };
-        text.push_str(line);
-        text.push('\n');
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails where the process has ended, which is just as well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn forward(pipe: impl Read + Send + 'static, stream: Stream, lines: Sender<(Stream, String)>) {
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            if lines.send((stream, line)).is_err() {
-                return;
-            }
-        }
-    });
 }
 
 /// Runs a Python program; `None`, with a line that says so, where Python or one of `modules` is missing.

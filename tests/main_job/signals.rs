@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: exit codes, and what is kept.
 
-use super::run::{Running, Sandbox};
+use super::{run::Sandbox, running::Running};
 
 const ENDLESS: &str = "--epochs 100000 --freeze false";
 
