@@ -54,7 +54,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
                     true => writeln!(
                         out,
                         "{}",
-                        json!({ "image": image, "error": error.to_string() })
+                        json!({ "image": image.to_string_lossy(), "error": error.to_string() })
                     )?,
                     false => eprintln!("error: {error}"),
                 }
@@ -150,12 +150,13 @@ fn top<'a>(artifact: &'a Artifact, probabilities: &[f32], top_k: usize) -> Vec<G
     guesses
 }
 
+/// Not the path itself: serde refuses names that are not UTF-8.
 fn as_json(image: &Path, guesses: &[Guess]) -> serde_json::Value {
     let guesses: Vec<_> = guesses
         .iter()
         .map(|g| json!({ "class": g.class, "index": g.index, "probability": g.probability }))
         .collect();
-    json!({ "image": image, "predictions": guesses })
+    json!({ "image": image.to_string_lossy(), "predictions": guesses })
 }
 
 fn print_bars(out: &mut impl Write, image: &Path, guesses: &[Guess], gap: bool) -> io::Result<()> {
