@@ -417,6 +417,7 @@ impl Run {
             best.config().clone(),
             classes.clone(),
             preprocess.clone(),
+            Some(self.splits.origin.clone()),
             metrics.clone(),
             self.resolved.settings.clone(),
         );
