@@ -32,7 +32,7 @@ Examples:
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
     subcommand_precedence_over_arg = true,
-    infer_long_args = false
+    allow_negative_numbers = true
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -45,6 +45,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Fine-tune a classifier on a folder of photos (the default command)
+    #[command(allow_negative_numbers = true)]
     Train(Box<TrainArgs>),
     /// Measure a trained model on a folder of labelled photos
     Eval(EvalArgs),
@@ -106,11 +107,11 @@ pub struct TrainFlags {
     #[arg(long, value_name = "N", value_parser = values::count)]
     pub epochs: Option<usize>,
 
-    /// Images per optimizer step (default: 32)
+    /// Images per batch (default: 32)
     #[arg(long, visible_alias = "mini-batch-size", value_name = "N", value_parser = values::count)]
     pub batch_size: Option<usize>,
 
-    /// Peak learning rate (default: adam/adamw 0.001 with --freeze true, else 0.0001; sgd 0.01; rmsprop 0.0001)
+    /// Peak learning rate (default: adam/adamw 0.001, 0.0001 for a whole pretrained network; sgd 0.01, 0.05 from random weights; rmsprop 0.0001)
     #[arg(long, visible_alias = "lr", value_name = "RATE", value_parser = values::positive)]
     pub learning_rate: Option<f64>,
 
@@ -175,11 +176,11 @@ pub struct TrainFlags {
     pub grad_accumulation: Option<usize>,
 
     /// Stop after this many epochs without a better validation accuracy, 0 for never (default: 0)
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", value_parser = values::count_or_zero)]
     pub early_stopping_patience: Option<usize>,
 
     /// Never stop early before this epoch (default: 1)
-    #[arg(long, value_name = "EPOCHS")]
+    #[arg(long, value_name = "EPOCHS", value_parser = values::count_or_zero)]
     pub early_stopping_min_epochs: Option<usize>,
 
     /// Side in pixels of the square that the network sees, 32 to 1024 (default: 224)
@@ -190,7 +191,7 @@ pub struct TrainFlags {
     #[arg(long, value_enum, value_name = "NAME")]
     pub model: Option<Architecture>,
 
-    /// Pretrained weights: an ONNX file, a name of `zoo list`, or none (default: the zoo's file for --model)
+    /// Pretrained weights: an ONNX file, a name of `zoo list`, or none (default: auto, the zoo's file for --model)
     #[arg(long, value_name = "FILE|NAME|none")]
     pub weights: Option<String>,
 
@@ -199,11 +200,11 @@ pub struct TrainFlags {
     pub top_k: Option<usize>,
 
     /// Train on at most this many images, a fair share of each class, 0 for all (default: 0)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count_or_zero)]
     pub max_train_samples: Option<usize>,
 
     /// Seed of everything random: same seed, same data, same machine type, same weights (default: 42)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::seed)]
     pub seed: Option<u64>,
 
     /// Threads that decode and augment images (default: the number of cores)
@@ -223,7 +224,7 @@ pub struct TrainFlags {
     pub device: Option<DeviceRequest>,
 
     /// Memory for decoded images in megabytes, so that later epochs need not decode (default: a quarter of free memory)
-    #[arg(long, value_name = "MB")]
+    #[arg(long, value_name = "MB", value_parser = values::count_or_zero)]
     pub cache_mb: Option<usize>,
 
     /// Stop at the first broken image instead of skipping it (default: false)

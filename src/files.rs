@@ -19,16 +19,12 @@ pub fn write(
     path: &Path,
     fill: impl FnOnce(&mut io::BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let mut builder = Builder::new();
     builder.prefix(".tmp-");
     // A temporary file is private by default; an artifact is read by other users, as any file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder)?;
+    let file = builder.tempfile_in(folder_of(path))?;
     {
         let mut writer = io::BufWriter::with_capacity(1 << 20, file.as_file());
         fill(&mut writer)?;
@@ -36,10 +32,22 @@ pub fn write(
     }
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
-    // The rename itself is safe only once the folder is on disk. Not every file system can sync one.
-    #[cfg(unix)]
-    let _ = File::open(folder).and_then(|f| f.sync_all());
+    sync_folder_of(path);
     Ok(())
+}
+
+/// Makes a new name of a file last through a power cut: a rename is safe only once its folder is on disk.
+pub fn sync_folder_of(path: &Path) {
+    // Not every system and file system can sync a folder.
+    #[cfg(unix)]
+    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Writes `bytes` to `path`, whole or not at all.
@@ -61,11 +69,7 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
             count => hasher.update(&buffer[..count]),
         }
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 /// The time now in UTC, RFC 3339, to the second.

@@ -103,6 +103,7 @@ fn folded_batch_norms_stay_frozen_through_every_file() {
             model.config().clone(),
             classes.clone(),
             Preprocess::imagenet(32),
+            None,
             BTreeMap::new(),
             Vec::new(),
         );

@@ -7,7 +7,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use sagemaker_burn::cli::TrainFlags;
 use sagemaker_burn::config::{ClassWeights, Layer, OptimizerKind, Source as Origin, resolve};
-use sagemaker_burn::feed::{FeatureSource, Minibatch, Source};
+use sagemaker_burn::feed::{FeatureSource, Inputs, Minibatch, Source};
 use sagemaker_burn::model::{Mode, ResNet};
 use sagemaker_burn::train::{Loss, build_optimizer};
 
@@ -60,7 +60,10 @@ pub fn classifier_epoch(
         let Minibatch {
             inputs, targets, ..
         } = batch?;
-        let logits = inputs.logits(&model, Mode::Train);
+        let logits = match inputs {
+            Inputs::Features(features) => model.head(features),
+            Inputs::Images(images) => model.forward(images, Mode::Train),
+        };
         model = learner.step(model, logits, &targets);
     }
     Ok((model, learner))

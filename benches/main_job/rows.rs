@@ -15,7 +15,7 @@ use sagemaker_burn::data::{
 };
 use sagemaker_burn::feed::{FeatureSource, FeatureTable, ImageSource, Inputs, Source};
 use sagemaker_burn::model::onnx::load;
-use sagemaker_burn::model::{Architecture, Mode, ResNet, ResNetConfig};
+use sagemaker_burn::model::{Architecture, FusedResNet, Mode, ResNet, ResNetConfig};
 
 use crate::Options;
 use crate::learner::{CLASSES, Learner, classifier_epoch};
@@ -221,7 +221,7 @@ impl Setup {
         })
     }
 
-    fn features(&self, backbone: &ResNet) -> Result<FeatureTable> {
+    fn features(&self, backbone: &FusedResNet) -> Result<FeatureTable> {
         let images = self.images(Augmentation::None, self.threads, CACHE_BYTES)?;
         let table = FeatureTable::compute(backbone, &images, |_| true)?;
         Ok(table.ok_or("computing features was interrupted")?)
@@ -235,7 +235,7 @@ impl Setup {
     /// Training only the classifier: photos to features, then one epoch over them.
     fn frozen_first_epoch(&self) -> Result<Samples> {
         let frozen = self.frozen()?;
-        let backbone = frozen.valid();
+        let backbone = frozen.fused();
         let images = self.images(Augmentation::None, 1, 0)?.samples();
         self.time(images, (), |()| {
             let source = self.feature_source(self.features(&backbone)?);
@@ -248,7 +248,7 @@ impl Setup {
     /// Training only the classifier: an epoch over features that are there already.
     fn frozen_later_epoch(&self) -> Result<Samples> {
         let model = self.frozen()?;
-        let source = self.feature_source(self.features(&model.valid())?);
+        let source = self.feature_source(self.features(&model.fused())?);
         let learner = Learner::new(OptimizerKind::Adamw)?;
         let state = (model, learner, 0);
         self.time(source.samples(), state, |(model, learner, epoch)| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ArtifactError;
 use crate::config::Setting;
-use crate::data::Preprocess;
+use crate::data::{Preprocess, SplitOrigin};
 use crate::model::ResNetConfig;
 
 const FORMAT: &str = "sagemaker-burn model 1";
@@ -38,7 +38,11 @@ pub struct Manifest {
     /// The same as torchvision's `ImageFolder.class_to_idx`.
     pub class_to_idx: BTreeMap<String, usize>,
     pub preprocess: Preprocess,
-    /// Figures of the exported weights, such as `validation:accuracy`.
+    /// Where the validation images came from: with a draw, a later evaluation has to leave out what was trained on.
+    #[serde(default)]
+    pub split: Option<SplitOrigin>,
+    /// Figures of the exported weights, such as `validation:accuracy`. Only finite ones are written.
+    #[serde(with = "finite")]
     pub metrics: BTreeMap<String, f64>,
     /// How it was trained, with the origin of each value.
     pub settings: Vec<Setting>,
@@ -51,14 +55,11 @@ impl Manifest {
         network: ResNetConfig,
         classes: Vec<String>,
         preprocess: Preprocess,
+        split: Option<SplitOrigin>,
         metrics: BTreeMap<String, f64>,
         settings: Vec<Setting>,
     ) -> Self {
-        let class_to_idx = classes
-            .iter()
-            .enumerate()
-            .map(|(i, name)| (name.clone(), i))
-            .collect();
+        let class_to_idx = indices(&classes);
         Manifest {
             format: FORMAT.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -68,6 +69,7 @@ impl Manifest {
             classes,
             class_to_idx,
             preprocess,
+            split,
             metrics,
             settings,
             files: BTreeMap::new(),
@@ -88,30 +90,40 @@ impl Manifest {
             message,
         };
         let manifest: Manifest = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
-        if manifest.format != FORMAT {
-            return Err(bad(format!(
-                "format `{}`, this version reads `{FORMAT}`",
-                manifest.format
-            )));
-        }
-        if manifest.classes.len() != manifest.network.num_classes {
-            return Err(bad(format!(
-                "{} classes for a network with {} outputs",
-                manifest.classes.len(),
-                manifest.network.num_classes
-            )));
-        }
-        // A manifest names files of its own folder; anything else would make loading read where it must not.
-        if let Some(name) = manifest
-            .files
-            .keys()
-            .find(|name| name.contains(['/', '\\']) || name.as_str() == "..")
-        {
-            return Err(bad(format!(
-                "it lists the file `{name}`, which is not in its folder"
-            )));
-        }
+        manifest.check().map_err(bad)?;
         Ok(manifest)
+    }
+
+    /// Whether it can be used as it is; the file may be anybody's.
+    fn check(&self) -> Result<(), String> {
+        if self.format != FORMAT {
+            return Err(format!(
+                "format `{}`, this version reads `{FORMAT}`",
+                self.format
+            ));
+        }
+        let (classes, outputs) = (self.classes.len(), self.network.num_classes);
+        if classes != outputs {
+            return Err(format!(
+                "{classes} classes for a network with {outputs} outputs"
+            ));
+        }
+        let indices = indices(&self.classes);
+        if indices.len() != classes {
+            return Err("two classes have the same name".into());
+        }
+        if indices != self.class_to_idx {
+            return Err("`class_to_idx` does not agree with `classes`".into());
+        }
+        self.preprocess.validate().map_err(|e| e.to_string())?;
+        // A manifest names files of its own folder; anything else would make loading read where it must not.
+        let is_elsewhere = |name: &&String| name.contains(['/', '\\']) || *name == "..";
+        match self.files.keys().find(is_elsewhere) {
+            Some(name) => Err(format!(
+                "it lists the file `{name}`, which is not in its folder"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Class names as a JSON array, the form in which other files carry them.
@@ -122,5 +134,102 @@ impl Manifest {
     /// Preprocessing as JSON.
     pub fn preprocess_json(&self) -> String {
         serde_json::json!(self.preprocess).to_string()
+    }
+}
+
+fn indices(classes: &[String]) -> BTreeMap<String, usize> {
+    classes.iter().cloned().zip(0..).collect()
+}
+
+/// JSON has no NaN: it would be written as `null`, which then is no number to read.
+mod finite {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        metrics: &BTreeMap<String, f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(metrics.iter().filter(|(_, value)| value.is_finite()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, f64>, D::Error> {
+        let metrics = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
+        let known = |(name, value): (String, Option<f64>)| Some((name, value?));
+        Ok(metrics.into_iter().filter_map(known).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::Architecture;
+
+    fn manifest() -> Manifest {
+        let metrics = [("loss", f64::NAN), ("accuracy", 0.5)];
+        Manifest::new(
+            ResNetConfig::new(Architecture::Resnet18, 2),
+            vec!["ant".into(), "bee".into()],
+            Preprocess::imagenet(224),
+            Some(SplitOrigin::Folders),
+            metrics.map(|(name, v)| (name.to_owned(), v)).into(),
+            Vec::new(),
+        )
+    }
+
+    fn read(manifest: &Value) -> Result<Manifest, ArtifactError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), manifest.to_string()).unwrap();
+        Manifest::read(file.path())
+    }
+
+    #[test]
+    fn the_round_trip_loses_nothing_but_what_is_no_number() {
+        let expected = Manifest {
+            metrics: BTreeMap::from([("accuracy".into(), 0.5)]),
+            ..manifest()
+        };
+        assert_eq!(read(&json!(manifest())).unwrap(), expected);
+        let mut with_null = json!(manifest());
+        with_null["metrics"]["loss"] = Value::Null;
+        assert_eq!(read(&with_null).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_written_before_splits_were_recorded_is_read() {
+        let mut old = json!(manifest());
+        old.as_object_mut().unwrap().remove("split");
+        assert_eq!(read(&old).unwrap().split, None);
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_named() {
+        let cases = [
+            ("/preprocess/crop", json!(0), "crop is 0"),
+            ("/preprocess/resize", json!(0), "resize is 0"),
+            ("/preprocess/crop", json!(4_000_000_000u32), "crop"),
+            ("/preprocess/std/1", json!(0.0), "std"),
+            ("/classes/1", json!("ant"), "same name"),
+            ("/classes/1", json!("cat"), "class_to_idx"),
+            ("/class_to_idx/ant", json!(1), "class_to_idx"),
+            ("/classes", json!(["ant"]), "1 classes"),
+            ("/format", json!("other"), "`other`"),
+            (
+                "/files",
+                json!({"../x": {"bytes": 1, "sha256": ""}}),
+                "../x",
+            ),
+        ];
+        for (place, value, said) in cases {
+            let mut changed = json!(manifest());
+            *changed.pointer_mut(place).unwrap() = value;
+            let error = read(&changed).unwrap_err().to_string();
+            assert!(error.contains(said), "{place}: {error}");
+        }
     }
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{CommandError, say, say_line, workers_or_cores, write_json};
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Manifest};
 use crate::cli::EvalArgs;
 use crate::config::Precision;
-use crate::data::{ImageCache, ImageFolder, Loader, LoaderConfig, Mode, SplitFolders};
+use crate::data::{
+    ImageCache, ImageFolder, Loader, LoaderConfig, Mode, SplitFolders, SplitOrigin, redraw,
+};
 use crate::device::select;
 use crate::eval::{Scores, class_table, evaluate, write_confusion};
 use crate::feed::{ImageSource, Source};
@@ -18,8 +20,8 @@ pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
     let device = select(args.device, Precision::Float32)?;
     let artifact = Artifact::load(&args.model, &device.device)?;
     let manifest = &artifact.manifest;
-    let folder =
-        labelled_images(&args.data, args.split.as_deref())?.with_classes(&manifest.classes)?;
+    let Chosen { folder, split } = labelled_images(&args.data, args.split.as_deref(), manifest)?;
+    let folder = folder.with_classes(&manifest.classes)?;
     tracing::info!(
         "{} images of {} on {}",
         folder.len(),
@@ -47,11 +49,7 @@ pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
         manifest.classes.len(),
         args.top_k,
         |step| {
-            sinks.emit(&Event::Evaluating(EvaluationStep {
-                split: "test",
-                step,
-                steps,
-            }));
+            sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
             true
         },
     )?;
@@ -75,31 +73,82 @@ pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The split that was asked for, else test, else valid, else the folder itself.
-fn labelled_images(root: &Path, split: Option<&str>) -> Result<ImageFolder, CommandError> {
-    let Some(folders) = SplitFolders::find(root)? else {
-        return match split {
-            None => Ok(ImageFolder::open(root)?),
-            Some(name) => {
-                Err(format!("--split {name}: {} holds no split folders", root.display()).into())
-            }
+/// Images to measure on, and what to call them.
+struct Chosen {
+    folder: ImageFolder,
+    split: &'static str,
+}
+
+/// The split that was asked for, else test, else valid, else what was held out of a folder without splits when the model
+/// was trained. Figures on images that the model was trained on flatter it, so where that can happen it is said.
+fn labelled_images(
+    root: &Path,
+    split: Option<&str>,
+    manifest: &Manifest,
+) -> Result<Chosen, CommandError> {
+    let shown = root.display();
+    let (wanted, folders) = (split_name(split)?, SplitFolders::find(root)?);
+    let Some(folders) = folders else {
+        return match wanted {
+            None => held_out(ImageFolder::open(root)?, manifest),
+            Some(name) => Err(format!("--split {name}: {shown} holds no split folders").into()),
         };
     };
-    let chosen = match split {
-        None => folders.test.or(folders.valid).or(Some(folders.train)),
-        Some("train" | "training") => Some(folders.train),
-        Some("valid" | "val" | "validation") => folders.valid,
-        Some("test" | "testing") => folders.test,
-        Some(name) => return Err(format!("--split {name}: expected train, valid or test").into()),
+    let found = [("test", folders.test), ("valid", folders.valid)];
+    let found = found
+        .into_iter()
+        .filter(|(name, _)| wanted.is_none_or(|w| w == *name));
+    let found = found.filter_map(|(name, path)| Some((name, path?))).next();
+    match (found, wanted) {
+        (Some((split, path)), _) => Ok(Chosen {
+            folder: ImageFolder::open(path)?,
+            split,
+        }),
+        (None, None) => held_out(ImageFolder::open(folders.train)?, manifest),
+        (None, Some("train")) => {
+            tracing::warn!("these are training images: the figures say nothing about new photos");
+            let folder = ImageFolder::open(folders.train)?;
+            Ok(Chosen {
+                folder,
+                split: "train",
+            })
+        }
+        (None, Some(name)) => Err(format!("--split {name}: {shown} has no such folder").into()),
+    }
+}
+
+fn split_name(typed: Option<&str>) -> Result<Option<&'static str>, CommandError> {
+    match typed {
+        None => Ok(None),
+        Some("train" | "training") => Ok(Some("train")),
+        Some("valid" | "val" | "validation") => Ok(Some("valid")),
+        Some("test" | "testing") => Ok(Some("test")),
+        Some(name) => Err(format!("--split {name}: expected train, valid or test").into()),
+    }
+}
+
+/// The part of `all` that training held out, where the manifest shows that it was drawn from these very images.
+fn held_out(all: ImageFolder, manifest: &Manifest) -> Result<Chosen, CommandError> {
+    let drawn = match &manifest.split {
+        Some(origin) => redraw(&all, origin)?,
+        None => None,
     };
-    let path = chosen.ok_or_else(|| {
-        format!(
-            "--split {}: {} has no such folder",
-            split.unwrap_or("test"),
-            root.display()
-        )
-    })?;
-    Ok(ImageFolder::open(path)?)
+    if let Some((_, folder)) = drawn {
+        tracing::info!("the {} images that training held out", folder.len());
+        return Ok(Chosen {
+            folder,
+            split: "validation",
+        });
+    }
+    if matches!(manifest.split, Some(SplitOrigin::Stratified { .. })) {
+        tracing::warn!(
+            "the model was trained on a part of a folder like this one: if it was this one, the figures include training images"
+        );
+    }
+    Ok(Chosen {
+        folder: all,
+        split: "images",
+    })
 }
 
 fn as_json(scores: &Scores, classes: &[String], skipped: usize) -> Value {

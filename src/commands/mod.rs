@@ -47,12 +47,10 @@ pub fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Some(Command::Zoo(command)) => zoo::run(&command).map(done),
         Some(Command::Doctor(args)) => doctor::run(&args).map(done),
         Some(Command::Completions { shell }) => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "sagemaker-burn",
-                &mut std::io::stdout(),
-            );
+            // Not straight to stdout: clap_complete panics when the reader of a pipe has seen enough.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sagemaker-burn", &mut script);
+            std::io::stdout().lock().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
     }

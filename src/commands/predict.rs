@@ -7,15 +7,18 @@ use std::process::ExitCode;
 use burn::tensor::activation::softmax;
 use serde_json::json;
 
-use super::CommandError;
+use super::{CommandError, workers_or_cores};
 use crate::artifact::Artifact;
 use crate::cli::PredictArgs;
 use crate::config::Precision;
-use crate::data::{Batch, DecodeLimits, EXTENSIONS, decode_file};
+use crate::data::{Batch, DecodeLimits, EXTENSIONS, decode_file, images_in, parallel};
 use crate::device::{Selected, select};
 use crate::feed::normalise;
 use crate::model::FusedResNet;
 use crate::run_folder::newest_model;
+
+/// Photos that go through the network together.
+const BATCH: usize = 16;
 
 /// A class and its probability.
 struct Guess<'a> {
@@ -39,26 +42,22 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
     let images = list_images(&args.images)?;
     let mut out = std::io::stdout().lock();
     let mut failed = false;
-    for (number, image) in images.iter().enumerate() {
-        match classify(&artifact, &network, image, &device) {
-            Ok(probabilities) => {
-                let best = top(&artifact, &probabilities, args.top_k);
-                match args.json {
-                    true => writeln!(out, "{}", as_json(image, &best))?,
-                    false => print_bars(&mut out, image, &best, number > 0)?,
+    let mut shown = 0;
+    for group in images.chunks(BATCH) {
+        let results = classify(&artifact, &network, group, &device);
+        for (image, result) in group.iter().zip(results) {
+            let best = result.map(|probabilities| top(&artifact, &probabilities, args.top_k));
+            failed |= best.is_err();
+            match (best, args.json) {
+                (Ok(best), true) => writeln!(out, "{}", as_json(image, &best))?,
+                (Ok(best), false) => print_bars(&mut out, image, &best, shown > 0)?,
+                (Err(error), true) => {
+                    let image = image.to_string_lossy();
+                    writeln!(out, "{}", json!({ "image": image, "error": error }))?;
                 }
+                (Err(error), false) => tracing::error!("{error}"),
             }
-            Err(error) => {
-                failed = true;
-                match args.json {
-                    true => writeln!(
-                        out,
-                        "{}",
-                        json!({ "image": image.to_string_lossy(), "error": error.to_string() })
-                    )?,
-                    false => eprintln!("error: {error}"),
-                }
-            }
+            shown += 1;
         }
     }
     Ok(if failed {
@@ -76,59 +75,57 @@ fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
             images.push(path.clone());
             continue;
         }
-        let entries = std::fs::read_dir(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let mut found: Vec<PathBuf> = entries
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| is_image(p))
-            .collect();
+        let found = images_in(path)?;
         if found.is_empty() {
-            return Err(format!(
-                "{}: no images in this folder ({})",
-                path.display(),
-                EXTENSIONS.join(", ")
-            )
-            .into());
+            let (path, known) = (path.display(), EXTENSIONS.join(", "));
+            return Err(format!("{path}: no images in this folder ({known})").into());
         }
-        found.sort();
         images.extend(found);
     }
     Ok(images)
 }
 
-fn is_image(path: &Path) -> bool {
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .map(str::to_ascii_lowercase);
-    path.is_file() && extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
-}
-
-/// The probability of each class.
+/// The probability of each class for each image, or why the image cannot be read. Images are decoded by all cores and go
+/// through the network together.
 fn classify(
     artifact: &Artifact,
     network: &FusedResNet,
-    path: &Path,
+    paths: &[PathBuf],
     device: &Selected,
-) -> Result<Vec<f32>, CommandError> {
-    let image = decode_file(path, &DecodeLimits::default())
-        .map_err(|e| format!("{}: {e}", path.display()))?;
+) -> Vec<Result<Vec<f32>, String>> {
     let preprocess = &artifact.manifest.preprocess;
     let side = preprocess.crop as usize;
-    let batch = Batch {
-        index: 0,
-        images: preprocess.apply(&image),
-        targets: vec![0],
-        indices: vec![0],
-        height: side,
-        width: side,
-    };
-    let logits = network.forward(normalise(&batch, preprocess, &device.device));
-    Ok(softmax(logits, 1)
-        .into_data()
-        .convert::<f32>()
-        .iter::<f32>()
-        .collect())
+    let decoded = parallel::map(paths, workers_or_cores(None), |path| {
+        let image = decode_file(path, &DecodeLimits::default());
+        image
+            .map(|image| preprocess.apply(&image))
+            .map_err(|e| format!("{}: {e}", path.display()))
+    });
+    let readable: Vec<usize> = (0..paths.len()).filter(|i| decoded[*i].is_ok()).collect();
+    let images: Vec<u8> = decoded.iter().flatten().flatten().copied().collect();
+    let mut rows = Vec::new();
+    if !readable.is_empty() {
+        let batch = Batch {
+            index: 0,
+            images,
+            targets: vec![0; readable.len()],
+            indices: readable,
+            height: side,
+            width: side,
+        };
+        let logits = network.forward(normalise(&batch, preprocess, &device.device));
+        let probabilities = softmax(logits, 1).into_data().convert::<f32>();
+        let values: Vec<f32> = probabilities.iter::<f32>().collect();
+        rows = values
+            .chunks(artifact.manifest.classes.len())
+            .map(<[f32]>::to_vec)
+            .collect();
+    }
+    let mut rows = rows.into_iter();
+    decoded
+        .into_iter()
+        .map(|image| image.map(|_| rows.next().unwrap_or_default()))
+        .collect()
 }
 
 fn top<'a>(artifact: &'a Artifact, probabilities: &[f32], top_k: usize) -> Vec<Guess<'a>> {
@@ -150,7 +147,6 @@ fn top<'a>(artifact: &'a Artifact, probabilities: &[f32], top_k: usize) -> Vec<G
     guesses
 }
 
-/// Not the path itself: serde refuses names that are not UTF-8.
 fn as_json(image: &Path, guesses: &[Guess]) -> serde_json::Value {
     let guesses: Vec<_> = guesses
         .iter()

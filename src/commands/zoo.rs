@@ -5,7 +5,8 @@ use serde_json::json;
 use super::{CommandError, say_line};
 use crate::cli::ZooCommand;
 use crate::logging::terminal;
-use crate::zoo::{Cache, Zoo, progress_bar};
+use crate::model::Architecture;
+use crate::zoo::{Cache, Entry, Zoo, ZooError, progress_bar};
 
 pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
     let zoo = Zoo::builtin();
@@ -38,7 +39,10 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
             ))?;
         }
         ZooCommand::Fetch { name } => {
-            let entry = zoo.find(name.as_deref().unwrap_or(DEFAULT))?;
+            let entry = match name {
+                Some(name) => zoo.find(name)?,
+                None => default_entry(zoo)?,
+            };
             let path = cache.fetch(entry, &mut progress_bar(&terminal(), entry))?;
             say_line(format_args!("{}", path.display()))?;
         }
@@ -67,4 +71,8 @@ pub fn run(command: &ZooCommand) -> Result<(), CommandError> {
 }
 
 /// What training takes when nothing is said.
-const DEFAULT: &str = "resnet18-v1-7";
+fn default_entry(zoo: &Zoo) -> Result<&Entry, ZooError> {
+    let architecture = Architecture::default().name();
+    let entry = zoo.default_for(architecture);
+    entry.map_or_else(|| zoo.find(architecture), Ok)
+}

@@ -40,6 +40,22 @@ pub fn count(text: &str) -> Result<usize, String> {
     whole.filter(|n| *n >= 1).ok_or_else(|| expected.into())
 }
 
+/// A whole number of at least 0, in the same forms.
+pub fn count_or_zero(text: &str) -> Result<usize, String> {
+    match text.parse::<f64>() {
+        Ok(0.0) => Ok(0),
+        _ => count(text).map_err(|_| "expected a whole number of at least 0".into()),
+    }
+}
+
+/// A seed: any whole number of at least 0.
+pub fn seed(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(seed) => Ok(seed),
+        Err(_) => count_or_zero(text).map(|seed| seed as u64),
+    }
+}
+
 /// A finite number above 0.
 pub fn positive(text: &str) -> Result<f64, String> {
     finite(text)
@@ -96,6 +112,21 @@ mod tests {
         for bad in ["0", "-1", "3.5", "nan", "inf", "1e300", "ten", ""] {
             assert!(count(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn zero_is_a_number_where_it_means_off() {
+        for (text, expected) in [("0", 0), ("0.0", 0), ("3.0", 3), ("7", 7)] {
+            assert_eq!(count_or_zero(text), Ok(expected), "{text}");
+        }
+        for bad in ["-1", "1.5", "x", ""] {
+            assert!(
+                count_or_zero(bad).unwrap_err().contains("at least 0"),
+                "{bad}"
+            );
+        }
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(seed("42.0"), Ok(42));
     }
 
     #[test]

@@ -55,8 +55,6 @@ pub struct CacheKey {
 pub struct ImageCache {
     budget_bytes: u64,
     cached_bytes: AtomicU64,
-    hits: AtomicU64,
-    misses: AtomicU64,
     images: RwLock<HashMap<CacheKey, Arc<RgbImage>>>,
 }
 
@@ -66,28 +64,15 @@ impl ImageCache {
         Self {
             budget_bytes,
             cached_bytes: AtomicU64::new(0),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
             images: RwLock::default(),
         }
     }
 
-    /// The image under `key`, counted as a hit or a miss.
+    /// The image under `key`.
     pub fn get(&self, key: &CacheKey) -> Option<Arc<RgbImage>> {
         // A poisoned lock means that a thread panicked between two whole operations on the map; the map is sound.
-        let found = self
-            .images
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned();
-        let counter = if found.is_some() {
-            &self.hits
-        } else {
-            &self.misses
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        found
+        let images = self.images.read().unwrap_or_else(PoisonError::into_inner);
+        images.get(key).cloned()
     }
 
     /// Keeps `image` if the budget allows it; returns whether it is kept.
@@ -108,11 +93,6 @@ impl ImageCache {
         true
     }
 
-    /// Upper bound of [`ImageCache::cached_bytes`].
-    pub fn budget_bytes(&self) -> u64 {
-        self.budget_bytes
-    }
-
     /// Bytes in use.
     pub fn cached_bytes(&self) -> u64 {
         self.cached_bytes.load(Ordering::Relaxed)
@@ -129,16 +109,6 @@ impl ImageCache {
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Requests answered from memory since the start.
-    pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    /// Requests that were not.
-    pub fn misses(&self) -> u64 {
-        self.misses.load(Ordering::Relaxed)
     }
 }
 
@@ -166,7 +136,7 @@ mod tests {
         assert!(cache.cached_bytes() <= 70_000 && cache.cached_bytes() > 60_000);
         assert!(cache.insert(key("a"), &image), "already kept");
         assert!(cache.get(&key("a")).is_some() && cache.get(&key("c")).is_none());
-        assert_eq!((cache.hits(), cache.misses(), cache.len()), (1, 1, 2));
+        assert_eq!(cache.len(), 2);
     }
 
     #[test]

@@ -40,13 +40,25 @@ impl ImageFolder {
     /// # Errors
     /// A missing or unreadable folder, no class folders, a class without images.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, DataError> {
+        let folder = Self::open_with_gaps(dir)?;
+        if let Some(class) = folder.missing_classes().first() {
+            return Err(DataError::EmptyClass {
+                class: class.to_string(),
+                path: folder.root.clone(),
+            });
+        }
+        Ok(folder)
+    }
+
+    /// As [`ImageFolder::open`], but classes may be without images.
+    ///
+    /// # Errors
+    /// A missing or unreadable folder, no class folders, no images at all.
+    pub fn open_with_gaps(dir: impl AsRef<Path>) -> Result<Self, DataError> {
         let root = dir.as_ref().to_path_buf();
         let class_dirs = subfolders(&root)?;
         if class_dirs.is_empty() {
-            let loose_images = visible_entries(&root)?
-                .iter()
-                .filter(|p| is_image_name(p))
-                .count();
+            let loose_images = images_in(&root)?.len();
             return Err(DataError::NoClasses {
                 path: root,
                 loose_images,
@@ -58,16 +70,12 @@ impl ImageFolder {
             classes: Vec::new(),
             samples: Vec::new(),
         };
-        let mut empty = None;
         for (class, class_dir) in class_dirs.iter().enumerate() {
             let name = folder.class_name(class_dir)?;
             let mut files = Vec::new();
             // One set of visited folders per class: enough to end a loop of links.
             let mut visited = HashSet::new();
             walk(class_dir, &mut visited, &mut files)?;
-            if files.is_empty() && empty.is_none() {
-                empty = Some((name.clone(), class_dir.clone()));
-            }
             folder.classes.push(name);
             folder
                 .samples
@@ -75,9 +83,6 @@ impl ImageFolder {
         }
         if folder.samples.is_empty() {
             return Err(DataError::NoImages { path: folder.root });
-        }
-        if let Some((class, path)) = empty {
-            return Err(DataError::EmptyClass { class, path });
         }
         Ok(folder)
     }
@@ -103,7 +108,7 @@ impl ImageFolder {
         self.samples.len()
     }
 
-    /// Whether there are no images; never true after [`ImageFolder::open`].
+    /// Whether there are no images; never true of a folder that was opened.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }
@@ -128,36 +133,48 @@ impl ImageFolder {
     /// A class folder that is not in `classes`. Classes without images are not an error here, see
     /// [`ImageFolder::missing_classes`].
     pub fn with_classes(&self, classes: &[String]) -> Result<Self, DataError> {
+        match self.unknown_classes(classes).first() {
+            Some(class) => Err(DataError::UnknownClass {
+                class: class.to_string(),
+                path: self.root.clone(),
+                known: classes.len(),
+            }),
+            None => Ok(self.of_classes(classes)),
+        }
+    }
+
+    /// The images of `classes`, indexed against that list; those of other classes are left out.
+    pub fn of_classes(&self, classes: &[String]) -> Self {
         let index_of: HashMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
-        let new_index = self
+        let new_index: Vec<Option<usize>> = self
             .classes
             .iter()
-            .map(|class| {
-                index_of
-                    .get(class.as_str())
-                    .copied()
-                    .ok_or_else(|| DataError::UnknownClass {
-                        class: class.clone(),
-                        path: self.root.clone(),
-                        known: classes.len(),
-                    })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|class| index_of.get(class.as_str()).copied())
+            .collect();
         let mut samples: Vec<Sample> = self
             .samples
             .iter()
-            .map(|s| Sample {
-                path: s.path.clone(),
-                class: new_index[s.class],
+            .filter_map(|s| {
+                Some(Sample {
+                    path: s.path.clone(),
+                    class: new_index[s.class]?,
+                })
             })
             .collect();
         // A stable sort: it regroups by class and keeps the natural order within one.
         samples.sort_by_key(|sample| sample.class);
-        Ok(Self {
+        Self {
             root: self.root.clone(),
             classes: classes.to_vec(),
             samples,
-        })
+        }
+    }
+
+    /// Names of the classes that are not in `known`.
+    pub fn unknown_classes(&self, known: &[String]) -> Vec<&str> {
+        let known: HashSet<&str> = known.iter().map(String::as_str).collect();
+        let names = self.classes.iter().map(String::as_str);
+        names.filter(|class| !known.contains(class)).collect()
     }
 
     /// Names of the classes that have no image.
@@ -177,6 +194,16 @@ pub(super) fn subfolders(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut folders = visible_entries(dir)?;
     folders.retain(|path| path.is_dir());
     Ok(folders)
+}
+
+/// The image files that lie in `dir` itself, in natural order; what counts as one is the same as in a class folder.
+///
+/// # Errors
+/// A missing or unreadable folder.
+pub fn images_in(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut images = visible_entries(dir)?;
+    images.retain(|path| is_image_file(path));
+    Ok(images)
 }
 
 fn visible_entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -222,6 +249,12 @@ fn is_image_name(path: &Path) -> bool {
     })
 }
 
+fn is_image_file(path: &Path) -> bool {
+    // A pipe or a socket would block whoever reads it. A dangling link is kept: it is then reported as a broken image
+    // instead of vanishing.
+    is_image_name(path) && fs::metadata(path).map_or(true, |meta| meta.is_file())
+}
+
 fn walk(
     dir: &Path,
     visited: &mut HashSet<PathBuf>,
@@ -235,13 +268,10 @@ fn walk(
         return Ok(());
     }
     for path in visible_entries(dir)? {
-        match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => walk(&path, visited, files)?,
-            // A pipe or a socket would block whoever reads it.
-            Ok(meta) if !meta.is_file() => {}
-            // A dangling link is kept: it is then reported as a broken image instead of vanishing.
-            _ if is_image_name(&path) => files.push(path),
-            _ => {}
+        if path.is_dir() {
+            walk(&path, visited, files)?;
+        } else if is_image_file(&path) {
+            files.push(path);
         }
     }
     Ok(())

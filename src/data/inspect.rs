@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::decode::DecodeLimits;
 use super::error::DataError;
-use super::folder::ImageFolder;
+use super::folder::{ImageFolder, images_in};
 use super::loader::Skipped;
 use super::path_text;
 use super::split::SplitFolders;
@@ -65,7 +65,9 @@ pub struct Inspection {
 pub struct SplitReport {
     pub name: &'static str,
     pub images: usize,
-    /// In natural order of the names.
+    /// Image files that lie in no class folder: nobody says what they show, so they are not used.
+    pub unlabelled: usize,
+    /// In natural order of the names; classes without images are among them.
     pub classes: Vec<ClassCount>,
     /// Classes of the first split that have no images in this one.
     pub missing_classes: Vec<String>,
@@ -132,7 +134,7 @@ impl Inspection {
 /// Reads every image below `root`. `progress(done, total)` is called after each, from several threads.
 ///
 /// # Errors
-/// A missing or unreadable folder, no class folders, a class without images. Broken images are part of the report.
+/// A missing or unreadable folder, a root with neither class nor split folders. Whatever else is wrong is part of the report.
 pub fn inspect(
     root: impl AsRef<Path>,
     options: &InspectOptions,
@@ -186,26 +188,32 @@ pub fn inspect(
 /// The splits as they lie on disk: nothing is drawn, and classes may differ between them.
 fn open_splits(root: &Path) -> Result<Vec<(&'static str, ImageFolder)>, DataError> {
     let Some(folders) = SplitFolders::find(root)? else {
-        return Ok(vec![("all", ImageFolder::open(root)?)]);
+        return Ok(vec![("all", ImageFolder::open_with_gaps(root)?)]);
     };
-    let mut splits = vec![("train", ImageFolder::open(folders.train)?)];
+    let mut splits = vec![("train", open_split(folders.train)?)];
     for (name, dir) in [("valid", folders.valid), ("test", folders.test)] {
         if let Some(dir) = dir {
-            splits.push((name, ImageFolder::open(dir)?));
+            splits.push((name, open_split(dir)?));
         }
     }
     Ok(splits)
 }
 
+/// The images of a split, which may be none.
+fn open_split(dir: PathBuf) -> Result<ImageFolder, DataError> {
+    match ImageFolder::open_with_gaps(&dir) {
+        Err(DataError::NoClasses { .. } | DataError::NoImages { .. }) => Ok(ImageFolder {
+            root: dir,
+            classes: Vec::new(),
+            samples: Vec::new(),
+        }),
+        opened => opened,
+    }
+}
+
 fn split_reports(folders: &[(&'static str, ImageFolder)]) -> Vec<SplitReport> {
     let known = &folders[0].1.classes;
-    let lacking = |from: &[String], among: &[String]| -> Vec<String> {
-        among
-            .iter()
-            .filter(|class| !from.contains(class))
-            .cloned()
-            .collect()
-    };
+    let owned = |names: Vec<&str>| names.into_iter().map(String::from).collect();
     let report = |(name, folder): &(&'static str, ImageFolder)| SplitReport {
         name,
         images: folder.len(),
@@ -218,8 +226,9 @@ fn split_reports(folders: &[(&'static str, ImageFolder)]) -> Vec<SplitReport> {
                 images,
             })
             .collect(),
-        missing_classes: lacking(&folder.classes, known),
-        unknown_classes: lacking(known, &folder.classes),
+        unlabelled: images_in(&folder.root).map_or(0, |images| images.len()),
+        missing_classes: owned(folder.of_classes(known).missing_classes()),
+        unknown_classes: owned(folder.unknown_classes(known)),
     };
     folders.iter().map(report).collect()
 }

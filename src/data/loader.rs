@@ -4,8 +4,8 @@
 //! seed are the same bit for bit whatever the number of threads and whatever the cache holds: the order comes from
 //! (seed, epoch), every other random choice from (seed, epoch, image).
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::RgbImage;
@@ -50,8 +50,6 @@ pub struct LoaderConfig {
     pub limits: DecodeLimits,
     /// Makes a broken image an error; otherwise it is left out of its batch.
     pub strict: bool,
-    /// Leaves out a last batch that is not full.
-    pub drop_last: bool,
 }
 
 impl LoaderConfig {
@@ -66,7 +64,6 @@ impl LoaderConfig {
             cache: Arc::new(ImageCache::new(0)),
             limits: DecodeLimits::default(),
             strict: false,
-            drop_last: false,
         }
     }
 }
@@ -92,6 +89,23 @@ pub struct Skipped {
     #[serde(serialize_with = "path_text::one")]
     pub path: PathBuf,
     pub reason: String,
+}
+
+/// Names of the classes of `folder` that had images, all of which were `skipped`: a network cannot learn them.
+pub fn unreadable_classes<'a>(folder: &'a ImageFolder, skipped: &[Skipped]) -> Vec<&'a str> {
+    let skipped: HashSet<&Path> = skipped.iter().map(|s| s.path.as_path()).collect();
+    // `None`: no image seen yet.
+    let mut all_skipped = vec![None; folder.classes.len()];
+    for sample in &folder.samples {
+        let is_skipped = skipped.contains(sample.path.as_path());
+        let before = all_skipped[sample.class].unwrap_or(true);
+        all_skipped[sample.class] = Some(before && is_skipped);
+    }
+    let classes = folder.classes.iter().zip(all_skipped);
+    classes
+        .filter(|(_, all)| *all == Some(true))
+        .map(|(class, _)| class.as_str())
+        .collect()
 }
 
 /// Loads an image folder, epoch by epoch.
@@ -125,13 +139,8 @@ impl Loader {
 
     /// Batches that an epoch is planned to have. It yields fewer only where every image of a batch is broken.
     pub fn batches_per_epoch(&self) -> usize {
-        let config = &self.source.config;
         let images = self.source.folder.len();
-        if config.drop_last {
-            images / config.batch_size
-        } else {
-            images.div_ceil(config.batch_size)
-        }
+        images.div_ceil(self.source.config.batch_size)
     }
 
     pub fn folder(&self) -> &ImageFolder {
@@ -167,14 +176,10 @@ pub(super) struct Source {
 impl Source {
     /// The order in which `epoch` visits the images.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order = match self.config.mode {
+        match self.config.mode {
             Mode::Train { seed, .. } => epoch_order(self.folder.len(), seed, epoch),
             Mode::Eval => (0..self.folder.len()).collect(),
-        };
-        if self.config.drop_last {
-            order.truncate(order.len() / self.config.batch_size * self.config.batch_size);
         }
-        order
     }
 
     /// The pixels of image `index` in `epoch`; `None` where the file is broken and not strict.
@@ -243,7 +248,7 @@ impl Source {
 
     fn skip(&self, index: usize, reason: &DecodeError) {
         let path = &self.folder.samples[index].path;
-        tracing::warn!("skipping broken image {path:?}: {reason}");
+        tracing::warn!("skipping broken image {}: {reason}", path.display());
         self.skipped().insert(
             index,
             Skipped {

@@ -7,7 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::error::DataError;
 use super::folder::{ImageFolder, Sample, subfolders};
@@ -36,7 +37,7 @@ impl Default for SplitOptions {
 }
 
 /// Where the validation images come from. Its text is meant for the log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitOrigin {
     /// From a folder of their own.
@@ -47,6 +48,8 @@ pub enum SplitOrigin {
         source: PathBuf,
         valid_fraction: f64,
         seed: u64,
+        /// Of the list of images that was drawn from: another list would give another draw.
+        fingerprint: String,
     },
 }
 
@@ -58,11 +61,13 @@ impl fmt::Display for SplitOrigin {
                 source,
                 valid_fraction,
                 seed,
+                ..
             } => {
                 let percent = valid_fraction * 100.0;
                 write!(
                     f,
-                    "no valid folder: {percent:.0} % of each class in {source:?} held out (seed {seed})"
+                    "no valid folder: {percent:.0} % of each class in {} held out (seed {seed})",
+                    source.display()
                 )
             }
         }
@@ -145,7 +150,8 @@ pub struct Splits {
 impl Splits {
     /// Opens the data set at `root`.
     ///
-    /// With split folders, `valid` must hold every class of `train`; a class missing from `test` is only warned of.
+    /// With split folders, `valid` must hold every class of `train`; what is wrong with `test` is only warned of, see
+    /// [`open_test`].
     /// Without a valid folder, or with class folders only, validation images are drawn from each class with `options`.
     ///
     /// # Errors
@@ -166,22 +172,13 @@ impl Splits {
             .as_ref()
             .map_or((None, None), |f| (f.valid.as_ref(), f.test.as_ref()));
 
-        let test = test_dir
-            .map(|dir| ImageFolder::open(dir)?.with_classes(&all.classes))
-            .transpose()?;
-        if let Some(test) = &test {
-            for class in test.missing_classes() {
-                tracing::warn!(
-                    "class {class:?} has no images in {:?}; test metrics will not cover it",
-                    test.root
-                );
-            }
-        }
+        let test = test_dir.and_then(|dir| open_test(dir, &all.classes));
         let Some(valid_dir) = valid_dir else {
             let origin = SplitOrigin::Stratified {
                 source: all.root.clone(),
                 valid_fraction: options.valid_fraction,
                 seed: options.seed,
+                fingerprint: fingerprint(&all),
             };
             let (train, valid) = stratify(&all, options)?;
             return Ok(Self {
@@ -226,6 +223,84 @@ impl Splits {
         self.train = kept;
         Ok(())
     }
+}
+
+/// Opens a folder of test images. Nothing that is wrong with it is worth a training: classes without images and classes
+/// that are not in `classes` are warned of and left out, and so is the whole folder where nothing of it can be used, as with
+/// test images that have no labels.
+pub fn open_test(dir: &Path, classes: &[String]) -> Option<ImageFolder> {
+    let found = match ImageFolder::open_with_gaps(dir) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!("no test images: {error}");
+            return None;
+        }
+    };
+    for class in found.unknown_classes(classes) {
+        tracing::warn!(
+            "class {class:?} in {} is not in the training data; its images are left out",
+            dir.display()
+        );
+    }
+    let test = found.of_classes(classes);
+    if test.is_empty() {
+        tracing::warn!(
+            "no test images: no class in {} is in the training data",
+            dir.display()
+        );
+        return None;
+    }
+    for class in test.missing_classes() {
+        tracing::warn!(
+            "class {class:?} has no images in {}; test metrics will not cover it",
+            dir.display()
+        );
+    }
+    Some(test)
+}
+
+/// Training and validation images as they were drawn from `all` before. `None` where nothing was drawn, or where `all` is
+/// not the list of images that was drawn from.
+///
+/// # Errors
+/// Those of drawing, see [`Splits::open`].
+pub fn redraw(
+    all: &ImageFolder,
+    origin: &SplitOrigin,
+) -> Result<Option<(ImageFolder, ImageFolder)>, DataError> {
+    match origin {
+        SplitOrigin::Stratified {
+            valid_fraction,
+            seed,
+            fingerprint: drawn_from,
+            ..
+        } if *drawn_from == fingerprint(all) => {
+            let options = SplitOptions {
+                valid_fraction: *valid_fraction,
+                seed: *seed,
+            };
+            stratify(all, &options).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Tells one list of images from another by the classes and the paths below the root, wherever that lies.
+pub fn fingerprint(folder: &ImageFolder) -> String {
+    let mut hasher = Sha256::new();
+    for class in &folder.classes {
+        hasher.update(class.as_bytes());
+        hasher.update([0]);
+    }
+    for sample in &folder.samples {
+        let path = sample
+            .path
+            .strip_prefix(&folder.root)
+            .unwrap_or(&sample.path);
+        hasher.update(path.as_os_str().as_encoded_bytes());
+        hasher.update([0]);
+    }
+    crate::files::hex(&hasher.finalize()[..8])
 }
 
 /// Shares `total` out in proportion to `counts`, at least 1 and at most the count each. `total` must lie between the

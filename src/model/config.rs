@@ -10,10 +10,14 @@ pub const MAX_WIDTH: usize = 1024;
 pub const MAX_CLASSES: usize = 1 << 20;
 
 /// The residual networks that this crate trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 #[value(rename_all = "lowercase")]
 pub enum Architecture {
+    // What training takes when nothing is said. No doc comment: it would show in the help text.
+    #[default]
     Resnet18,
     Resnet34,
     Resnet50,

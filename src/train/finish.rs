@@ -63,6 +63,7 @@ impl Run {
             best.config().clone(),
             self.splits.train.classes.clone(),
             loaders.preprocess().clone(),
+            Some(self.splits.origin.clone()),
             metrics,
             self.resolved.settings.clone(),
         );
@@ -76,6 +77,7 @@ impl Run {
             (None, None, Some(feeds)) if !hurried => self.validate_again(&best, feeds)?,
             _ => state.best_scores.clone(),
         };
+        summary::warn_of_unreadable_classes(&self.splits, &skipped);
         let (split, scores) = match &test {
             Some(test) => {
                 skipped.extend(test.skipped.iter().cloned());

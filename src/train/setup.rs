@@ -4,11 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::run::TrainError;
 use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
-use crate::data::{SplitOptions, Splits};
+use crate::data::{SplitOptions, Splits, fingerprint};
 use crate::device::Selected;
 use crate::logging::terminal;
 use crate::model::onnx::{BatchNormOrigin, load};
@@ -28,30 +26,16 @@ pub fn open_data(root: &Path, config: &TrainConfig) -> Result<Splits, TrainError
     Ok(splits)
 }
 
-/// Tells one set of images from another: a hash over the classes and the relative paths of training and validation
-/// images. Contents are left out, as reading them all would cost more than an epoch of a frozen run.
+/// Tells one set of images from another by classes and relative paths of training and validation images. Contents are left
+/// out, as reading them all would cost more than an epoch of a frozen run.
 pub fn data_identity(splits: &Splits) -> String {
-    let mut hasher = Sha256::new();
-    for folder in [&splits.train, &splits.valid] {
-        for class in &folder.classes {
-            hasher.update(class.as_bytes());
-            hasher.update([0]);
-        }
-        for sample in &folder.samples {
-            let path = sample
-                .path
-                .strip_prefix(&folder.root)
-                .unwrap_or(&sample.path);
-            hasher.update(path.as_os_str().as_encoded_bytes());
-            hasher.update([0]);
-        }
-    }
-    let hash = crate::files::hex(&hasher.finalize());
+    let (train, valid) = (&splits.train, &splits.valid);
     format!(
-        "{} training and {} validation images, {}",
-        splits.train.samples.len(),
-        splits.valid.samples.len(),
-        &hash[..16]
+        "{} training and {} validation images, {}-{}",
+        train.len(),
+        valid.len(),
+        fingerprint(train),
+        fingerprint(valid)
     )
 }
 

@@ -9,7 +9,7 @@ use super::checkpoint::Progress;
 use super::fit::Ended;
 use super::run::TrainError;
 use crate::config::Setting;
-use crate::data::{ImageFolder, Skipped, SplitOrigin, Splits};
+use crate::data::{ImageFolder, Skipped, SplitOrigin, Splits, unreadable_classes};
 use crate::device::Selected;
 use crate::eval::{Scores, write_confusion};
 use crate::report::{self, ClassScore, Confusion, Report, SkippedFile, SplitRow};
@@ -27,6 +27,17 @@ pub fn announce_data(splits: &Splits) {
     );
     if splits.origin != SplitOrigin::Folders {
         tracing::info!("data: {}", splits.origin);
+    }
+}
+
+/// A class without a single readable image was neither learned nor measured, whatever the figures say.
+pub fn warn_of_unreadable_classes(splits: &Splits, skipped: &[Skipped]) {
+    for (split, folder) in [("train", &splits.train), ("valid", &splits.valid)] {
+        for class in unreadable_classes(folder, skipped) {
+            tracing::warn!(
+                "no image of class {class:?} in {split} could be read: the figures do not cover it"
+            );
+        }
     }
 }
 

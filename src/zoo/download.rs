@@ -4,7 +4,7 @@
 //! the part file, from where the next attempt, or the next run, goes on.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -16,7 +16,7 @@ use ureq::{
 };
 
 use super::{Entry, Progress};
-use crate::files::sha256_of;
+use crate::files::{sha256_of, sync_folder_of};
 
 /// Attempts at one address after the first one failed in a way that may pass.
 const RETRIES: u32 = 3;
@@ -235,7 +235,8 @@ fn once(
         });
     }
     fs::rename(target.part, target.path).map_err(DownloadError::store(target.path))?;
-    sync_folder(target.path);
+    // Losing the name would only mean to download again, so a folder that cannot be synced is no error.
+    sync_folder_of(target.path);
     Ok(())
 }
 
@@ -351,14 +352,6 @@ fn receive(
 
 fn discard(part: &Path) -> Result<(), DownloadError> {
     fs::remove_file(part).map_err(DownloadError::store(part))
-}
-
-/// Makes the new name last through a power cut, where the system lets a folder be synced.
-fn sync_folder(path: &Path) {
-    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
-        // Losing the name only means to download again.
-        let _ = folder.sync_all();
-    }
 }
 
 #[cfg(test)]

@@ -153,3 +153,54 @@ fn reindexing_follows_the_given_classes() {
         "{unknown}"
     );
 }
+
+#[test]
+fn the_images_of_one_folder_are_those_a_class_would_have() {
+    let dir = tempfile::tempdir().unwrap();
+    touch(
+        dir.path(),
+        &["10.jpg", "9.PNG", ".hidden.jpg", "notes.txt", "sub/1.jpg"],
+    );
+    fs::create_dir(dir.path().join("folder.jpg")).unwrap();
+    let found = images_in(dir.path()).unwrap();
+    assert_eq!(found, ["9.PNG", "10.jpg"].map(|name| dir.path().join(name)));
+    assert!(matches!(
+        images_in(&dir.path().join("no")),
+        Err(DataError::Missing { .. })
+    ));
+}
+
+#[test]
+fn gaps_are_only_taken_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    touch(dir.path(), &["a/1.jpg", "c/1.jpg"]);
+    fs::create_dir(dir.path().join("b")).unwrap();
+    let folder = ImageFolder::open_with_gaps(dir.path()).unwrap();
+    assert_eq!(
+        (folder.class_counts(), folder.missing_classes()),
+        (vec![1, 0, 1], vec!["b"])
+    );
+    let known = ["c", "d"].map(String::from);
+    assert_eq!(folder.unknown_classes(&known), ["a", "b"]);
+    assert_eq!(
+        relative(&folder.of_classes(&known)),
+        [("c/1.jpg".to_string(), 0)]
+    );
+}
+
+#[test]
+fn messages_show_paths_as_they_are_typed() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("my photos");
+    fs::create_dir(&root).unwrap();
+    let message = |root: &Path| ImageFolder::open(root).unwrap_err().to_string();
+    let bare = message(&root);
+    assert!(
+        bare.starts_with(&format!("{} has no class folders; put", root.display())),
+        "{bare}"
+    );
+    touch(&root, &["1.jpg"]);
+    assert!(message(&root).contains("(one image lies loose in it)"));
+    touch(&root, &["2.jpg"]);
+    assert!(message(&root).contains("(2 images lie loose in it)"));
+}

@@ -43,7 +43,7 @@ pub(super) fn find(
     let duplicate = |(digest, members): ([u8; 32], Vec<usize>)| {
         let first = &files[members[0]];
         Duplicate {
-            sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: crate::files::hex(&digest),
             across_splits: members.iter().any(|&i| files[i].split != first.split),
             across_classes: members.iter().any(|&i| files[i].class != first.class),
             paths: members.iter().map(|&i| relative(files[i].path)).collect(),

@@ -14,8 +14,9 @@ impl fmt::Display for Inspection {
         let mebibytes = self.total_bytes as f64 / f64::from(1 << 20);
         writeln!(
             f,
-            "{:?}: {} images, {mebibytes:.1} MiB",
-            self.root, self.images
+            "{}: {} images, {mebibytes:.1} MiB",
+            self.root.display(),
+            self.images
         )?;
         for split in &self.splits {
             write!(f, "{split}")?;
@@ -47,7 +48,7 @@ impl Inspection {
     fn fmt_problems(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "broken files: {}", self.broken.len())?;
         list(f, self.broken.iter(), |file| {
-            format!("{:?}: {}", file.path, file.reason)
+            format!("{}: {}", file.path.display(), file.reason)
         })?;
         writeln!(
             f,
@@ -95,6 +96,13 @@ impl fmt::Display for SplitReport {
             )?;
         }
         writeln!(f, ", imbalance {:.2}", self.imbalance())?;
+        if self.unlabelled > 0 {
+            writeln!(
+                f,
+                "  {} images lie in no class folder and are not used",
+                self.unlabelled
+            )?;
+        }
         for (title, classes) in [
             ("no images of", &self.missing_classes),
             ("not in train:", &self.unknown_classes),
@@ -119,7 +127,11 @@ impl fmt::Display for Range {
 }
 
 fn paths(group: &Duplicate) -> String {
-    let paths: Vec<String> = group.paths.iter().map(|path| format!("{path:?}")).collect();
+    let paths: Vec<String> = group
+        .paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     paths.join(" = ")
 }
 

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};
 
 use super::super::decode::{DecodeError, decode_bytes, format_name, read_file, sniff};
+use super::super::parallel;
 use super::{InspectOptions, PixelStatistics};
 
 /// A file and where it belongs.
@@ -45,29 +45,12 @@ pub(super) fn scan(
     options: &InspectOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Vec<Scan> {
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let scans = Mutex::new(Vec::with_capacity(files.len()));
-    let work = || {
-        while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < files.len())
-        {
-            let scan = scan_file(files[i].path, options);
-            scans
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((i, scan));
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..options.workers.min(files.len()) {
-            // The calling thread works too, so a thread that cannot be started only costs time.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
-    });
-    let mut scans = scans.into_inner().unwrap_or_else(PoisonError::into_inner);
-    scans.sort_unstable_by_key(|(i, _)| *i);
-    scans.into_iter().map(|(_, scan)| scan).collect()
+    let done = AtomicUsize::new(0);
+    parallel::map(files, options.workers, |file| {
+        let scan = scan_file(file.path, options);
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
+        scan
+    })
 }
 
 fn scan_file(path: &Path, options: &InspectOptions) -> Scan {

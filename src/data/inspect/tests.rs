@@ -199,3 +199,41 @@ fn a_name_that_is_not_utf8_does_not_cost_the_report() {
     assert_eq!(json["broken"][0]["path"], "b/\u{fffd}.png");
     assert_eq!(json["duplicates"][0]["paths"][1], "a/\u{fffd}.png");
 }
+
+#[test]
+fn unlabelled_images_and_classes_without_images_are_findings() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for (i, file) in ["train/a/1.png", "train/b/1.png", "train/b/2.png"]
+        .into_iter()
+        .enumerate()
+    {
+        save(root, file, &flat(i as u8));
+    }
+    save(root, "valid/a/1.png", &flat(10));
+    fs::create_dir(root.join("valid/b")).unwrap();
+    save(root, "test/1.png", &flat(11));
+    save(root, "test/2.png", &flat(12));
+    fs::create_dir(root.join("train/c")).unwrap();
+
+    let report = run(root);
+    let [train, valid, test] = &report.splits[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!((train.images, train.missing_classes.len()), (3, 1));
+    assert_eq!(valid.missing_classes, ["b", "c"]);
+    assert_eq!((test.images, test.unlabelled), (0, 2));
+    assert_eq!(test.missing_classes, ["a", "b", "c"]);
+    let text = report.to_string();
+    for part in [
+        "2 images lie in no class folder",
+        "test     0 images, 0 classes",
+        "no images of 3 classes",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+
+    // Nothing but loose images: there is no data set to describe.
+    let error = inspect(root.join("test"), &InspectOptions::default(), &|_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("2 images lie loose"), "{error}");
+}

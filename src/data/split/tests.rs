@@ -144,3 +144,60 @@ fn max_train_samples_keeps_every_class_and_exactly_that_many() {
         Err(DataError::TooFewSamples { .. })
     ));
 }
+
+#[test]
+fn a_draw_can_be_repeated_wherever_the_images_lie_until_they_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+    fill(&before, "a", 10);
+    fill(&before, "b", 20);
+    let splits = open(&before).unwrap();
+    let text = serde_json::to_string(&splits.origin).unwrap();
+    let origin: SplitOrigin = serde_json::from_str(&text).unwrap();
+    assert_eq!(origin, splits.origin);
+
+    fs::rename(&before, &after).unwrap();
+    let names = |folder: &ImageFolder| -> Vec<PathBuf> {
+        let below_root = |s: &Sample| s.path.strip_prefix(&folder.root).unwrap().to_owned();
+        folder.samples.iter().map(below_root).collect()
+    };
+    let all = ImageFolder::open(&after).unwrap();
+    let (train, valid) = redraw(&all, &origin).unwrap().unwrap();
+    assert_eq!(names(&train), names(&splits.train));
+    assert_eq!(names(&valid), names(&splits.valid));
+    assert!(redraw(&all, &SplitOrigin::Folders).unwrap().is_none());
+
+    fs::rename(after.join("a/0.jpg"), after.join("a/new.jpg")).unwrap();
+    let changed = ImageFolder::open(&after).unwrap();
+    assert!(redraw(&changed, &origin).unwrap().is_none());
+}
+
+#[test]
+fn nothing_in_a_test_folder_stops_a_training() {
+    let dir = tempfile::tempdir().unwrap();
+    for split in ["train", "valid"] {
+        fill(&dir.path().join(split), "a", 2);
+        fill(&dir.path().join(split), "b", 2);
+    }
+    let test = dir.path().join("test");
+    let test_counts = || {
+        let splits = open(dir.path()).unwrap();
+        splits.test.map(|test| test.class_counts())
+    };
+    fs::create_dir(&test).unwrap();
+    assert_eq!(test_counts(), None, "empty");
+    fs::write(test.join("1.jpg"), b"").unwrap();
+    assert_eq!(test_counts(), None, "without labels");
+    fill(&test, "unknown", 2);
+    assert_eq!(test_counts(), None, "no known class");
+    fs::create_dir(test.join("a")).unwrap();
+    assert_eq!(test_counts(), None, "a known class without images");
+    fill(&test, "b", 3);
+    assert_eq!(test_counts(), Some(vec![0, 3]));
+    // The other two splits stay errors.
+    fs::create_dir(dir.path().join("valid/empty")).unwrap();
+    assert!(matches!(
+        open(dir.path()),
+        Err(DataError::EmptyClass { .. })
+    ));
+}
