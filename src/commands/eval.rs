@@ -104,7 +104,10 @@ fn labelled_images(
             folder: ImageFolder::open(path)?,
             split,
         }),
-        (None, None) => held_out(ImageFolder::open(folders.train)?, manifest),
+        (None, None) => {
+            tracing::warn!("{shown} has no test or valid folder: taking what is in train");
+            held_out(ImageFolder::open(folders.train)?, manifest)
+        }
         (None, Some("train")) => {
             tracing::warn!("these are training images: the figures say nothing about new photos");
             let folder = ImageFolder::open(folders.train)?;
@@ -142,7 +145,7 @@ fn held_out(all: ImageFolder, manifest: &Manifest) -> Result<Chosen, CommandErro
     }
     if matches!(manifest.split, Some(SplitOrigin::Stratified { .. })) {
         tracing::warn!(
-            "the model was trained on a part of a folder like this one: if it was this one, the figures include training images"
+            "if the model was trained on this folder, the figures include training images"
         );
     }
     Ok(Chosen {
