@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
@@ -12,20 +13,44 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::sinks::{Terminal, TerminalWriter};
 
-/// Starts logging. `RUST_LOG=debug` (or trace, warn, error) changes how much is said.
+/// Starts logging. `RUST_LOG=debug` (or off, error, warn, info, trace) changes how much is said.
 pub fn install() {
-    let level = std::env::var("RUST_LOG")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(Level::INFO);
+    let typed = std::env::var_os("RUST_LOG").filter(|text| !text.is_empty());
+    let typed = typed.as_ref().map(|text| text.to_string_lossy());
+    let level = typed.as_ref().map(|text| level_of(text));
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(level.flatten().unwrap_or(LevelFilter::INFO))
         .event_format(PlainLines)
         .with_writer(Console(terminal()))
         .finish();
     // Only a second call could fail, and then the first one's choice stands.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    if let (Some(text), Some(None)) = (typed, level) {
+        tracing::warn!(
+            "RUST_LOG={text} is ignored: expected off, error, warn, info, debug or trace, or one of them as in sagemaker_burn=debug"
+        );
+    }
 }
+
+/// The level that a value of `RUST_LOG` asks for: that of this crate, else the one for everything. Levels of other crates
+/// are passed over, since a developer's shell may carry them. `None`: it holds neither.
+fn level_of(text: &str) -> Option<LevelFilter> {
+    let (mut own, mut general) = (None, None);
+    for directive in text.split(',').map(str::trim) {
+        match directive.split_once('=') {
+            None if directive.is_empty() => {}
+            None => general = directive.parse().ok().or(general),
+            Some((target, level)) if target.split("::").next() == Some(CRATE) => {
+                own = level.parse().ok().or(own);
+            }
+            Some(_) => {}
+        }
+    }
+    own.or(general)
+}
+
+/// The target of this crate's events begins with it.
+const CRATE: &str = env!("CARGO_CRATE_NAME");
 
 /// The one terminal of this process: bars and lines have to know of each other.
 pub fn terminal() -> Terminal {
@@ -66,5 +91,29 @@ where
             .field_format()
             .format_fields(writer.by_ref(), event)?;
         writeln!(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_log_is_a_level_or_a_list_of_directives() {
+        for (text, level) in [
+            ("off", Some(LevelFilter::OFF)),
+            ("Debug", Some(LevelFilter::DEBUG)),
+            ("sagemaker_burn=debug", Some(LevelFilter::DEBUG)),
+            ("sagemaker_burn::train=trace", Some(LevelFilter::TRACE)),
+            ("warn,sagemaker_burn=debug", Some(LevelFilter::DEBUG)),
+            ("sagemaker_burn=off, info", Some(LevelFilter::OFF)),
+            ("burn=trace,warn", Some(LevelFilter::WARN)),
+            ("burn=trace", None),
+            ("loud", None),
+            ("sagemaker_burn=loud", None),
+            (",", None),
+        ] {
+            assert_eq!(level_of(text), level, "{text}");
+        }
     }
 }

@@ -28,7 +28,8 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
         "cores": cores,
         "cpu_features": cpu_features(),
         "available_memory_mb": crate::memory::available_bytes().map(|b| b / 1_000_000),
-        "weights_cache": cache.folder(),
+        // As text: JSON refuses a path that is not UTF-8.
+        "weights_cache": cache.folder().to_string_lossy(),
         "weights_cached": cached,
     });
     if args.json {

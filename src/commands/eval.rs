@@ -9,7 +9,8 @@ use crate::artifact::{Artifact, Manifest};
 use crate::cli::EvalArgs;
 use crate::config::Precision;
 use crate::data::{
-    ImageCache, ImageFolder, Loader, LoaderConfig, Mode, SplitFolders, SplitOrigin, redraw,
+    ImageCache, ImageFolder, Loader, LoaderConfig, Mode, SplitFolders, SplitOrigin, open_test,
+    redraw,
 };
 use crate::device::select;
 use crate::eval::{Scores, class_table, evaluate, write_confusion};
@@ -94,29 +95,28 @@ fn labelled_images(
             Some(name) => Err(format!("--split {name}: {shown} holds no split folders").into()),
         };
     };
-    let found = [("test", folders.test), ("valid", folders.valid)];
-    let found = found
-        .into_iter()
-        .filter(|(name, _)| wanted.is_none_or(|w| w == *name));
-    let found = found.filter_map(|(name, path)| Some((name, path?))).next();
-    match (found, wanted) {
-        (Some((split, path)), _) => Ok(Chosen {
-            folder: ImageFolder::open(path)?,
-            split,
-        }),
-        (None, None) => {
-            tracing::warn!("{shown} has no test or valid folder: taking what is in train");
+    let asked_for = |name| wanted.is_none_or(|wanted| wanted == name);
+    // Test images are taken as training takes them, so that both measure the same.
+    let test = folders.test.filter(|_| asked_for("test"));
+    if let Some(folder) = test.and_then(|path| open_test(&path, &manifest.classes)) {
+        let split = "test";
+        return Ok(Chosen { folder, split });
+    }
+    if let Some(path) = folders.valid.filter(|_| asked_for("valid")) {
+        let (folder, split) = (ImageFolder::open(path)?, "valid");
+        return Ok(Chosen { folder, split });
+    }
+    match wanted {
+        None => {
+            tracing::warn!("{shown} has no test or valid images: taking what is in train");
             held_out(ImageFolder::open(folders.train)?, manifest)
         }
-        (None, Some("train")) => {
+        Some("train") => {
             tracing::warn!("these are training images: the figures say nothing about new photos");
-            let folder = ImageFolder::open(folders.train)?;
-            Ok(Chosen {
-                folder,
-                split: "train",
-            })
+            let (folder, split) = (ImageFolder::open(folders.train)?, "train");
+            Ok(Chosen { folder, split })
         }
-        (None, Some(name)) => Err(format!("--split {name}: {shown} has no such folder").into()),
+        Some(name) => Err(format!("--split {name}: {shown} has no such images").into()),
     }
 }
 
