@@ -156,3 +156,52 @@ fn inspect_counts_and_flags_leaks_and_broken_files() {
     }
     sandbox.run(&["inspect", "nowhere"]).failed(1, &["nowhere"]);
 }
+
+/// Test images that cannot be used cost training a warning; evaluation then goes on without them, too.
+#[test]
+fn test_images_without_labels_stop_neither_training_nor_evaluation() {
+    let sandbox = Sandbox::with_pictures();
+    let test = sandbox.path("data/test");
+    fs::remove_dir_all(&test).unwrap();
+    fs::create_dir(&test).unwrap();
+    fs::copy(
+        sandbox.path("data/valid/2.bee/0.jpg"),
+        test.join("loose.jpg"),
+    )
+    .unwrap();
+    let ended = sandbox.train("run", "--epochs 1").succeeded();
+    assert!(
+        ended.stderr.contains("warning: no test images"),
+        "{ended:?}"
+    );
+
+    let arguments = ["eval", "run", "--data", "data", "--json"];
+    let ended = sandbox.run(&arguments).succeeded();
+    assert!(ended.stderr.contains("data/valid"), "{ended:?}");
+    let mut arguments = arguments.to_vec();
+    arguments.extend(["--split", "test"]);
+    sandbox.run(&arguments).failed(1, &["--split test", "data"]);
+}
+
+/// With a drawn split, evaluation measures the images that training held out, and none that it learnt.
+#[test]
+fn evaluation_repeats_the_draw_of_training() {
+    let sandbox = Sandbox::new();
+    pictures::draw(&sandbox.path(""), &[("data", 10)]);
+    sandbox.train("run", "--epochs 2").succeeded();
+    let ended = sandbox
+        .run(&["eval", "run", "--data", "data", "--json"])
+        .succeeded();
+    assert!(ended.stderr.contains("held out"), "{ended:?}");
+    let scores: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(scores["images"], 6);
+    let metrics = sandbox.json("run/model/manifest.json")["metrics"].clone();
+    assert_eq!(scores["top1"], metrics["validation:accuracy"]);
+
+    // Another list of images gives another draw, so the old one cannot be repeated.
+    fs::remove_file(sandbox.path("data/2.bee/0.jpg")).unwrap();
+    let ended = sandbox
+        .run(&["eval", "run", "--data", "data", "--json"])
+        .succeeded();
+    assert!(ended.stderr.contains("warning: "), "{ended:?}");
+}
