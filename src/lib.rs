@@ -22,6 +22,7 @@ pub mod device;
 pub mod eval;
 pub mod feed;
 pub mod files;
+pub mod kernels;
 pub mod logging;
 pub mod memory;
 pub mod model;

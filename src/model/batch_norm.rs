@@ -15,6 +15,9 @@ use burn::tensor::{
     module::{batch_norm, batch_norm_train},
 };
 
+use crate::kernels::layer::{Statistics, tensor, values};
+use crate::kernels::norm::Moments;
+
 /// Weight of the newest batch in the running statistics, as in PyTorch.
 const MOMENTUM: f64 = 0.1;
 
@@ -69,6 +72,27 @@ impl BatchNorm2d {
         (scale, shift)
     }
 
+    /// What normalises an image in `mode`, for the kernels of this crate. On the CPU backend only.
+    pub(crate) fn statistics(&self, mode: Mode) -> Statistics {
+        let values = |s: &RunningStatistic| values(s.value()).map(|v| v.as_slice().to_vec());
+        match (mode, values(&self.running_mean), values(&self.running_var)) {
+            (Mode::Eval, Some(mean), Some(variance)) => {
+                Statistics::Fixed(Moments { mean, variance })
+            }
+            _ => Statistics::Batch,
+        }
+    }
+
+    /// Moves the running statistics by the moments of a batch with `count` values per channel.
+    pub(crate) fn absorb(&self, moments: Moments, count: usize) {
+        // One value per channel has no spread; without the guard the variance would become NaN.
+        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+        let channels = moments.mean.len();
+        let variance = tensor(moments.variance, [channels]).mul_scalar(unbiased);
+        self.running_mean.blend(tensor(moments.mean, [channels]));
+        self.running_var.blend(variance);
+    }
+
     fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
         let [n, _, height, width] = input.dims();
         let count = (n * height * width) as f64;
@@ -109,7 +133,11 @@ impl RunningStatistic {
     fn blend(&self, batch: Tensor<1>) {
         let mut value = self.lock();
         let kept = value.clone().mul_scalar(1.0 - MOMENTUM);
-        let batch = batch.detach().cast(DType::F32);
+        let batch = match value.device().is_autodiff() {
+            true if !batch.device().is_autodiff() => Tensor::from_inner(batch),
+            _ => batch.detach(),
+        };
+        let batch = batch.cast(DType::F32);
         *value = kept.add(batch.mul_scalar(MOMENTUM)).detach();
     }
 

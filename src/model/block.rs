@@ -11,6 +11,7 @@ use burn::tensor::{
 };
 
 use super::batch_norm::{BatchNorm2d, Mode};
+use crate::kernels::layer::{self, Layer, Parameters, Pool};
 
 /// A convolution without bias, followed by batch norm.
 #[derive(Module, Debug)]
@@ -27,6 +28,38 @@ impl ConvNorm {
     pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
         let output = conv2d(input, self.weight.val(), None, self.options());
         self.norm.forward(output, mode)
+    }
+
+    /// Images of the CPU backend `[N, H, W, in]` to `[N, H / stride, W / stride, out]`, with what follows: the addition of
+    /// `shortcut`, a ReLU and a pooling.
+    pub(crate) fn forward_channels_last(
+        &self,
+        input: Tensor<4>,
+        mode: Mode,
+        shortcut: Option<Tensor<4>>,
+        relu: bool,
+        pool: Option<Pool>,
+    ) -> Tensor<4> {
+        let layer = Layer {
+            stride: self.stride,
+            pad: self.padding,
+            statistics: self.norm.statistics(mode),
+            epsilon: self.norm.epsilon,
+            relu,
+            pool,
+        };
+        let parameters = Parameters {
+            weight: self.weight.val(),
+            gamma: self.norm.gamma.val(),
+            beta: self.norm.beta.val(),
+        };
+        let (output, moments) = layer::forward(input.clone(), parameters, shortcut, &layer);
+        if let Some(moments) = moments {
+            let [n, height, width, _] = input.dims();
+            let count = n * (height.div_ceil(self.stride)) * (width.div_ceil(self.stride));
+            self.norm.absorb(moments, count);
+        }
+        output
     }
 
     pub(crate) fn options(&self) -> ConvOptions<2> {
@@ -59,18 +92,53 @@ impl Block {
     }
 }
 
+impl Block {
+    /// [`Block::forward`] on the CPU backend, `[N, H, W, in]` to `[N, H / stride, W / stride, out]`.
+    pub(crate) fn forward_channels_last(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
+        let shortcut = match &self.downsample {
+            Some(projection) => {
+                projection.forward_channels_last(input.clone(), mode, None, false, None)
+            }
+            None => input.clone(),
+        };
+        let mut shortcut = Some(shortcut);
+        let mut output = input;
+        for (i, conv) in self.convs.iter().enumerate() {
+            let last = i + 1 == self.convs.len();
+            let added = if last { shortcut.take() } else { None };
+            output = conv.forward_channels_last(output, mode, added, true, None);
+        }
+        output
+    }
+}
+
 /// The 3x3 max pooling behind the stem: `[N, C, H, W]` to `[N, C, H / 2, W / 2]`.
 pub(crate) fn stem_max_pool(x: Tensor<4>) -> Tensor<4> {
-    let options = MaxPoolOptions::new([3, 3])
-        .with_stride([2, 2])
-        .with_padding([1, 1]);
+    let options = MaxPoolOptions::new([STEM_POOL.window; 2])
+        .with_stride([STEM_POOL.stride; 2])
+        .with_padding([STEM_POOL.pad; 2]);
     max_pool2d(x, options)
 }
+
+/// Sizes of that pooling.
+pub(crate) const STEM_POOL: Pool = Pool {
+    window: 3,
+    stride: 2,
+    pad: 1,
+};
 
 /// `[N, C, H, W]` to the mean over the image, `[N, C]`.
 pub(crate) fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
     let [n, channels, height, width] = x.dims();
     x.reshape([n, channels, height * width])
         .mean_dim(2)
+        .reshape([n, channels])
+}
+
+/// The same of `[N, H, W, C]`.
+pub(crate) fn global_average_pool_channels_last(x: Tensor<4>) -> Tensor<2> {
+    let [n, height, width, channels] = x.dims();
+    x.reshape([n, height * width, channels])
+        .mean_dim(1)
         .reshape([n, channels])
 }

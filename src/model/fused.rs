@@ -1,7 +1,9 @@
 //! A network for evaluation only, with the batch norms multiplied into the convolutions.
 //!
 //! Input: a [`ResNet`]. Output: the same logits as in [`Mode::Eval`](super::Mode), up to rounding, without
-//! the passes over each feature map that a batch norm takes.
+//! the passes over each feature map that a batch norm takes. On the CPU backend the kernels of this crate compute it.
+
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -9,15 +11,27 @@ use burn::tensor::{DType, Device, Tensor, activation::relu, module::conv2d, ops:
 
 use super::{
     block::{Block, ConvNorm, global_average_pool, stem_max_pool},
+    frozen::FrozenResNet,
     resnet::ResNet,
 };
+use crate::kernels::layer::accepts;
 
 /// A ResNet that can't be trained. A clone shares its weights.
 #[derive(Debug, Clone)]
 pub struct FusedResNet {
-    stem: FusedConv,
-    blocks: Vec<FusedBlock>,
+    backbone: Backbone,
     fc: Linear,
+}
+
+#[derive(Debug, Clone)]
+enum Backbone {
+    /// On the CPU.
+    Kernels(Arc<FrozenResNet>),
+    /// Elsewhere: Burn's operations.
+    Burn {
+        stem: FusedConv,
+        blocks: Vec<FusedBlock>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -39,10 +53,22 @@ impl ResNet {
     /// A copy for evaluation, on the same device without autodiff.
     pub fn fused(&self) -> FusedResNet {
         let model = self.valid();
+        let backbone = match accepts(&model.stem.weight.val()) {
+            true => Backbone::Kernels(Arc::new(FrozenResNet::new(&model))),
+            false => Backbone::burn(&model),
+        };
         FusedResNet {
+            backbone,
+            fc: model.fc,
+        }
+    }
+}
+
+impl Backbone {
+    fn burn(model: &ResNet) -> Self {
+        Self::Burn {
             stem: FusedConv::new(&model.stem),
             blocks: model.stages.iter().flatten().map(FusedBlock::new).collect(),
-            fc: model.fc,
         }
     }
 }
@@ -55,11 +81,16 @@ impl FusedResNet {
 
     /// Images `[N, 3, H, W]` to features `[N, num_features]`.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        let mut x = stem_max_pool(relu(self.stem.forward(images)));
-        for block in &self.blocks {
-            x = block.forward(x);
+        match &self.backbone {
+            Backbone::Kernels(network) => network.features(images),
+            Backbone::Burn { stem, blocks } => {
+                let mut x = stem_max_pool(relu(stem.forward(images)));
+                for block in blocks {
+                    x = block.forward(x);
+                }
+                global_average_pool(x)
+            }
         }
-        global_average_pool(x)
     }
 
     /// Features `[N, num_features]` to logits `[N, num_classes]`.

@@ -18,6 +18,7 @@ pub mod batch_norm;
 pub mod block;
 mod build;
 pub mod config;
+pub mod frozen;
 pub mod fused;
 pub mod init;
 pub mod layout;

@@ -12,11 +12,15 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     batch_norm::Mode,
-    block::{Block, ConvNorm, global_average_pool, stem_max_pool},
+    block::{
+        Block, ConvNorm, STEM_POOL, global_average_pool, global_average_pool_channels_last,
+        stem_max_pool,
+    },
     build,
     config::{ConfigError, ResNetConfig},
     init,
 };
+use crate::kernels::layer::accepts;
 
 /// ResNet18, 34 or 50.
 ///
@@ -71,11 +75,24 @@ impl ResNet {
     /// Images `[N, 3, H, W]` to features `[N, num_features]`, averaged over the image.
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         let mode = if self.bn_frozen { Mode::Eval } else { mode };
+        if accepts(&images) && accepts(&self.stem.weight.val()) {
+            return self.features_channels_last(images.permute([0, 2, 3, 1]), mode);
+        }
         let mut x = stem_max_pool(relu(self.stem.forward(images, mode)));
         for block in self.stages.iter().flatten() {
             x = block.forward(x, mode);
         }
         global_average_pool(x)
+    }
+
+    /// The same from `[N, H, W, 3]` on the CPU backend, by the kernels of this crate.
+    fn features_channels_last(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
+        let stem = &self.stem;
+        let mut x = stem.forward_channels_last(images, mode, None, true, Some(STEM_POOL));
+        for block in self.stages.iter().flatten() {
+            x = block.forward_channels_last(x, mode);
+        }
+        global_average_pool_channels_last(x)
     }
 
     /// Features `[N, num_features]` to logits `[N, num_classes]`.

@@ -1,0 +1,20 @@
+//! Fast convolutions on the CPU.
+#![allow(unsafe_code)]
+
+pub mod conv;
+mod direct;
+mod gemm;
+pub mod inference;
+pub mod layer;
+pub mod norm;
+mod pack;
+pub mod pool;
+pub(crate) mod scratch;
+mod shape;
+mod simd;
+mod tile;
+mod winograd;
+
+pub use conv::Packed;
+pub use shape::{Algorithm, ConvShape, Epilogue};
+pub use simd::Isa;

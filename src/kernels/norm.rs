@@ -1,0 +1,522 @@
+//! Batch normalisation, ReLU and residual addition in as few passes over memory as they need.
+//!
+//! Input: values `[rows, k]`, a row being a pixel and k the channels. Output: see each function. Sums over rows are taken
+//! in blocks whose size depends on k alone, and the blocks are added in order in float64: neither the number of threads nor
+//! their timing changes a result.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::simd::{Isa, Shared, at, load_part, store_part};
+
+/// Vectors of channels that are summed side by side.
+const SIDE: usize = 4;
+
+/// Rows of a block.
+fn block_rows(k: usize) -> usize {
+    (16384 / k).max(16)
+}
+
+/// Mean and biased variance of each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// `[k]`
+    pub mean: Vec<f32>,
+    /// `[k]`
+    pub variance: Vec<f32>,
+}
+
+impl Moments {
+    /// 1 over the deviation of each channel.
+    pub fn precision(&self, epsilon: f64) -> Vec<f32> {
+        let precision = |variance: &f32| 1.0 / (f64::from(*variance) + epsilon).sqrt();
+        self.variance.iter().map(|v| precision(v) as f32).collect()
+    }
+
+    /// What a batch norm with these moments multiplies each channel by, and then adds.
+    pub fn scale_shift(&self, gamma: &[f32], beta: &[f32], epsilon: f64) -> (Vec<f32>, Vec<f32>) {
+        let scale = gamma
+            .iter()
+            .zip(&self.variance)
+            .map(|(gamma, variance)| f64::from(*gamma) / (f64::from(*variance) + epsilon).sqrt());
+        let scale: Vec<f64> = scale.collect();
+        let shift = scale.iter().zip(beta).zip(&self.mean);
+        let shift = shift.map(|((s, beta), mean)| (f64::from(*beta) - f64::from(*mean) * s) as f32);
+        let shift = shift.collect();
+        (scale.into_iter().map(|s| s as f32).collect(), shift)
+    }
+}
+
+/// Two sums per channel over some rows.
+pub(super) trait RowSums<S: Simd>: Copy {
+    /// What row `row` adds to the sums of the `lanes` channels from `channel` on, whose value in the block's first row is
+    /// `pivot`'s.
+    ///
+    /// # Safety
+    /// The row and the channels must exist.
+    unsafe fn terms(
+        self,
+        simd: S,
+        first: usize,
+        row: usize,
+        channel: usize,
+        lanes: usize,
+    ) -> [S::f32s; 2];
+}
+
+/// Sums of a block, `[2, k]`.
+#[inline(always)]
+unsafe fn sum_rows<S: Simd, R: RowSums<S>>(
+    simd: S,
+    terms: R,
+    rows: Range<usize>,
+    k: usize,
+    sums: &mut [f32],
+) {
+    let zero = simd.splat_f32s(0.0);
+    for channel in (0..k).step_by(SIDE * S::F32_LANES) {
+        let mut first = [zero; SIDE];
+        let mut second = [zero; SIDE];
+        for row in rows.clone() {
+            for v in 0..SIDE {
+                let channel = channel + v * S::F32_LANES;
+                if channel < k {
+                    let lanes = (k - channel).min(S::F32_LANES);
+                    let [a, b] = unsafe { terms.terms(simd, rows.start, row, channel, lanes) };
+                    first[v] = simd.add_f32s(first[v], a);
+                    second[v] = simd.add_f32s(second[v], b);
+                }
+            }
+        }
+        for v in 0..SIDE {
+            let channel = channel + v * S::F32_LANES;
+            if channel < k {
+                let lanes = (k - channel).min(S::F32_LANES);
+                // SAFETY: `sums` holds 2 * k floats.
+                unsafe {
+                    store_part(simd, sums[channel..k].as_mut_ptr(), first[v], lanes);
+                    store_part(simd, sums[k + channel..].as_mut_ptr(), second[v], lanes);
+                }
+            }
+        }
+    }
+}
+
+/// The rows' distances from the block's first row and their squares: a shift near the mean keeps the difference of large
+/// numbers out of the variance.
+#[derive(Clone, Copy)]
+struct Deviations<'a> {
+    z: &'a [f32],
+    k: usize,
+}
+
+impl<S: Simd> RowSums<S> for Deviations<'_> {
+    #[inline(always)]
+    unsafe fn terms(
+        self,
+        simd: S,
+        first: usize,
+        row: usize,
+        channel: usize,
+        lanes: usize,
+    ) -> [S::f32s; 2] {
+        unsafe {
+            let value = load_part(simd, at(self.z, row * self.k + channel, lanes), lanes);
+            let pivot = load_part(simd, at(self.z, first * self.k + channel, lanes), lanes);
+            let deviation = simd.sub_f32s(value, pivot);
+            [deviation, simd.mul_f32s(deviation, deviation)]
+        }
+    }
+}
+
+struct SumBlock<'a, R> {
+    terms: R,
+    rows: Range<usize>,
+    k: usize,
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for SumBlock<'_, Deviations<'_>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // SAFETY: the rows exist.
+        unsafe { sum_rows(simd, self.terms, self.rows, self.k, self.sums) }
+    }
+}
+
+impl WithSimd for SumBlock<'_, Products<'_>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // SAFETY: the rows exist.
+        unsafe { sum_rows(simd, self.terms, self.rows, self.k, self.sums) }
+    }
+}
+
+/// The sums of all blocks, `[blocks, 2, k]`.
+fn block_sums(
+    rows: usize,
+    k: usize,
+    sum: impl Fn(Range<usize>, &mut [f32]) + Send + Sync,
+) -> Vec<f32> {
+    let block = block_rows(k);
+    let mut sums = vec![0.0; rows.div_ceil(block) * 2 * k];
+    sums.par_chunks_mut(2 * k)
+        .enumerate()
+        .for_each(|(i, sums)| {
+            sum(i * block..rows.min((i + 1) * block), sums);
+        });
+    sums
+}
+
+/// Mean and variance of the channels of `z` `[rows, k]`.
+///
+/// # Panics
+/// There are no rows, or the last one is not whole.
+pub fn moments(isa: Isa, z: &[f32], k: usize) -> Moments {
+    assert!(
+        !z.is_empty() && z.len() % k == 0,
+        "{} values, {k} channels",
+        z.len()
+    );
+    let rows = z.len() / k;
+    let sums = block_sums(rows, k, |rows, sums| {
+        let terms = Deviations { z, k };
+        isa.run(SumBlock {
+            terms,
+            rows,
+            k,
+            sums,
+        });
+    });
+    let block = block_rows(k);
+    let mut mean = vec![0.0f64; k];
+    let mut squares = vec![0.0f64; k];
+    // Chan, Golub and LeVeque's rule for joining two samples.
+    for (i, sums) in sums.chunks(2 * k).enumerate() {
+        let before = (i * block) as f64;
+        let count = block.min(rows - i * block) as f64;
+        let pivots = &z[i * block * k..][..k];
+        for channel in 0..k {
+            let (sum, square) = (f64::from(sums[channel]), f64::from(sums[k + channel]));
+            let distance = f64::from(pivots[channel]) + sum / count - mean[channel];
+            mean[channel] += distance * count / (before + count);
+            squares[channel] += square - sum * sum / count
+                + distance * distance * before * count / (before + count);
+        }
+    }
+    Moments {
+        mean: mean.into_iter().map(|v| v as f32).collect(),
+        variance: (squares.into_iter())
+            .map(|v| (v / rows as f64).max(0.0) as f32)
+            .collect(),
+    }
+}
+
+/// `z * scale + shift + shortcut`, then ReLU where asked; scale and shift are per channel.
+///
+/// # Panics
+/// Lengths that don't fit together.
+pub fn scale_shift(
+    isa: Isa,
+    z: &[f32],
+    (scale, shift): (&[f32], &[f32]),
+    shortcut: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    let k = scale.len();
+    assert!(shift.len() == k && z.len() == y.len() && z.len() % k == 0);
+    assert!(shortcut.is_none_or(|shortcut| shortcut.len() == z.len()));
+    let block = block_rows(k) * k;
+    y.par_chunks_mut(block).enumerate().for_each(|(i, y)| {
+        let range = i * block..i * block + y.len();
+        isa.run(ScaleShift {
+            z: &z[range.clone()],
+            scale,
+            shift,
+            shortcut: shortcut.map(|shortcut| &shortcut[range]),
+            relu,
+            y,
+        });
+    });
+}
+
+struct ScaleShift<'a> {
+    z: &'a [f32],
+    scale: &'a [f32],
+    shift: &'a [f32],
+    shortcut: Option<&'a [f32]>,
+    relu: bool,
+    y: &'a mut [f32],
+}
+
+impl WithSimd for ScaleShift<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (k, zero) = (self.scale.len(), simd.splat_f32s(0.0));
+        let y = Shared::new(self.y);
+        for row in (0..self.z.len()).step_by(k) {
+            for channel in (0..k).step_by(S::F32_LANES) {
+                let lanes = (k - channel).min(S::F32_LANES);
+                let place = row + channel;
+                // SAFETY: all arrays hold whole rows of k channels.
+                unsafe {
+                    let z = load_part(simd, at(self.z, place, lanes), lanes);
+                    let scale = load_part(simd, at(self.scale, channel, lanes), lanes);
+                    let shift = load_part(simd, at(self.shift, channel, lanes), lanes);
+                    let mut value = simd.mul_add_e_f32s(z, scale, shift);
+                    if let Some(shortcut) = self.shortcut {
+                        let shortcut = load_part(simd, at(shortcut, place, lanes), lanes);
+                        value = simd.add_f32s(value, shortcut);
+                    }
+                    if self.relu {
+                        value = simd.max_f32s(value, zero);
+                    }
+                    store_part(simd, y.at(place, lanes), value, lanes);
+                }
+            }
+        }
+    }
+}
+
+/// Sums over the rows that the gradients of a batch norm need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradientSums {
+    /// Of the gradient of the output, `[k]`: the gradient of the shift.
+    pub gradient: Vec<f32>,
+    /// Of that times the distance of the input from its mean, `[k]`.
+    pub product: Vec<f32>,
+}
+
+/// Products of gradients and deviations.
+#[derive(Clone, Copy)]
+struct Products<'a> {
+    gradient: &'a [f32],
+    output: Option<&'a [f32]>,
+    z: &'a [f32],
+    mean: &'a [f32],
+    k: usize,
+}
+
+impl<S: Simd> RowSums<S> for Products<'_> {
+    #[inline(always)]
+    unsafe fn terms(
+        self,
+        simd: S,
+        _: usize,
+        row: usize,
+        channel: usize,
+        lanes: usize,
+    ) -> [S::f32s; 2] {
+        unsafe {
+            let place = row * self.k + channel;
+            let gradient = masked(simd, self.gradient, self.output, place, lanes);
+            let z = load_part(simd, at(self.z, place, lanes), lanes);
+            let mean = load_part(simd, at(self.mean, channel, lanes), lanes);
+            [gradient, simd.mul_f32s(gradient, simd.sub_f32s(z, mean))]
+        }
+    }
+}
+
+/// The gradient behind a ReLU: 0 where the output was.
+#[inline(always)]
+unsafe fn masked<S: Simd>(
+    simd: S,
+    gradient: &[f32],
+    output: Option<&[f32]>,
+    place: usize,
+    lanes: usize,
+) -> S::f32s {
+    unsafe {
+        let gradient = load_part(simd, at(gradient, place, lanes), lanes);
+        match output {
+            None => gradient,
+            Some(output) => {
+                let (output, zero) = (
+                    load_part(simd, at(output, place, lanes), lanes),
+                    simd.splat_f32s(0.0),
+                );
+                simd.select_f32s(simd.greater_than_f32s(output, zero), gradient, zero)
+            }
+        }
+    }
+}
+
+/// The sums, given the gradient of the output, the output if a ReLU made it (else `None`), the input `z` and its mean.
+///
+/// # Panics
+/// Lengths that don't fit together.
+pub fn gradient_sums(
+    isa: Isa,
+    gradient: &[f32],
+    output: Option<&[f32]>,
+    z: &[f32],
+    mean: &[f32],
+) -> GradientSums {
+    let k = mean.len();
+    assert!(gradient.len() == z.len() && z.len() % k == 0);
+    assert!(output.is_none_or(|output| output.len() == z.len()));
+    let sums = block_sums(z.len() / k, k, |rows, sums| {
+        let terms = Products {
+            gradient,
+            output,
+            z,
+            mean,
+            k,
+        };
+        isa.run(SumBlock {
+            terms,
+            rows,
+            k,
+            sums,
+        });
+    });
+    join_sums(&sums, k)
+}
+
+/// Adds up the sums of blocks, `[blocks, 2, k]`.
+pub(super) fn join_sums(sums: &[f32], k: usize) -> GradientSums {
+    let mut total = vec![0.0f64; 2 * k];
+    for sums in sums.chunks(2 * k) {
+        for (total, sum) in total.iter_mut().zip(sums) {
+            *total += f64::from(*sum);
+        }
+    }
+    let mut total = total.into_iter().map(|v| v as f32);
+    GradientSums {
+        gradient: total.by_ref().take(k).collect(),
+        product: total.collect(),
+    }
+}
+
+/// The gradient of a batch norm's input as `gradient * of_gradient + z * of_input + constant`, each per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputGradient {
+    pub of_gradient: Vec<f32>,
+    pub of_input: Vec<f32>,
+    pub constant: Vec<f32>,
+}
+
+impl InputGradient {
+    /// Statistics that don't depend on the input: `scale` is gamma over the deviation.
+    pub fn fixed(scale: &[f32]) -> Self {
+        Self {
+            of_gradient: scale.to_vec(),
+            of_input: vec![0.0; scale.len()],
+            constant: vec![0.0; scale.len()],
+        }
+    }
+
+    /// Statistics of `rows` rows of the input itself (Ioffe and Szegedy, arXiv:1502.03167, section 3).
+    pub fn of_batch(
+        gamma: &[f32],
+        moments: &Moments,
+        epsilon: f64,
+        sums: &GradientSums,
+        rows: usize,
+    ) -> Self {
+        let k = gamma.len();
+        let mut result = Self::fixed(&vec![0.0; k]);
+        for i in 0..k {
+            let precision = 1.0 / (f64::from(moments.variance[i]) + epsilon);
+            let scale = f64::from(gamma[i]) * precision.sqrt();
+            let gradient = f64::from(sums.gradient[i]) / rows as f64;
+            let slope = f64::from(sums.product[i]) / rows as f64 * precision;
+            result.of_gradient[i] = scale as f32;
+            result.of_input[i] = (-scale * slope) as f32;
+            result.constant[i] = (scale * (slope * f64::from(moments.mean[i]) - gradient)) as f32;
+        }
+        result
+    }
+}
+
+/// Turns `z` into its gradient. With `keep`, `gradient` becomes what is left of it behind the ReLU: the shortcut's gradient.
+///
+/// # Panics
+/// Lengths that don't fit together.
+pub fn input_gradient(
+    isa: Isa,
+    gradient: &mut [f32],
+    output: Option<&[f32]>,
+    z: &mut [f32],
+    terms: &InputGradient,
+    keep: bool,
+) {
+    let k = terms.of_gradient.len();
+    assert!(gradient.len() == z.len() && z.len() % k == 0);
+    assert!(output.is_none_or(|output| output.len() == z.len()));
+    let block = block_rows(k) * k;
+    let blocks = gradient.par_chunks_mut(block).zip(z.par_chunks_mut(block));
+    blocks.enumerate().for_each(|(i, (gradient, z))| {
+        isa.run(BackwardBlock {
+            output: output.map(|output| &output[i * block..][..z.len()]),
+            gradient,
+            z,
+            terms,
+            keep,
+        });
+    });
+}
+
+struct BackwardBlock<'a> {
+    gradient: &'a mut [f32],
+    output: Option<&'a [f32]>,
+    z: &'a mut [f32],
+    terms: &'a InputGradient,
+    keep: bool,
+}
+
+impl WithSimd for BackwardBlock<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let k = self.terms.of_gradient.len();
+        for row in (0..self.z.len()).step_by(k) {
+            for channel in (0..k).step_by(S::F32_LANES) {
+                let lanes = (k - channel).min(S::F32_LANES);
+                let place = row + channel;
+                // SAFETY: all arrays hold whole rows of k channels.
+                unsafe {
+                    let gradient = masked(simd, self.gradient, self.output, place, lanes);
+                    let z = load_part(simd, at(self.z, place, lanes), lanes);
+                    let value = self.terms.apply(simd, gradient, z, channel, lanes);
+                    store_part(simd, self.z.as_mut_ptr().add(place), value, lanes);
+                    if self.keep {
+                        store_part(simd, self.gradient.as_mut_ptr().add(place), gradient, lanes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl InputGradient {
+    /// # Safety
+    /// `lanes` channels from `channel` on must exist.
+    #[inline(always)]
+    pub(super) unsafe fn apply<S: Simd>(
+        &self,
+        simd: S,
+        gradient: S::f32s,
+        z: S::f32s,
+        channel: usize,
+        lanes: usize,
+    ) -> S::f32s {
+        unsafe {
+            let of_gradient = load_part(simd, at(&self.of_gradient, channel, lanes), lanes);
+            let of_input = load_part(simd, at(&self.of_input, channel, lanes), lanes);
+            let constant = load_part(simd, at(&self.constant, channel, lanes), lanes);
+            let rest = simd.mul_add_e_f32s(of_input, z, constant);
+            simd.mul_add_e_f32s(of_gradient, gradient, rest)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Instruction sets, and loads and stores of a vector or a part of one.
+//!
+//! Input: an [`Isa`] and an operation that is generic over [`pulp::Simd`]. Output: what the operation returns, computed with
+//! that instruction set. pulp holds the intrinsics; the choice is made at run time, so one binary fits all processors.
+
+use std::sync::OnceLock;
+
+use pulp::{Scalar128b, Simd, WithSimd};
+
+/// Environment variable that overrides the choice: `avx512`, `avx2`, `neon` or `plain`.
+pub const OVERRIDE: &str = "SAGEMAKER_BURN_KERNELS";
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// x86-64-v4: 16 floats per vector.
+    Avx512,
+    /// x86-64-v3, AVX2 with FMA: 8 floats per vector.
+    Avx2,
+    /// aarch64: 4 floats per vector.
+    Neon,
+    /// What the compiler makes of groups of 4 floats on any processor.
+    Plain,
+}
+
+impl Isa {
+    /// Best first.
+    const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Plain];
+
+    /// The best that this processor has, or the one that [`OVERRIDE`] names if the processor has it.
+    pub fn detect() -> Self {
+        static CHOSEN: OnceLock<Isa> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let wish = std::env::var(OVERRIDE).unwrap_or_default();
+            let available = Self::available();
+            let wished = available.iter().find(|isa| isa.name() == wish.trim());
+            if wished.is_none() && !wish.is_empty() {
+                let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+                let names = names.join(", ");
+                tracing::warn!("{OVERRIDE}={wish} is ignored: this processor offers {names}");
+            }
+            *wished.unwrap_or(&available[0])
+        })
+    }
+
+    /// All that this processor has, best first; [`Isa::Plain`] is always among them.
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_here()).collect()
+    }
+
+    /// As [`OVERRIDE`] spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "avx512",
+            Isa::Avx2 => "avx2",
+            Isa::Neon => "neon",
+            Isa::Plain => "plain",
+        }
+    }
+
+    fn is_here(self) -> bool {
+        match self {
+            Isa::Plain => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => pulp::x86::V4::try_new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => pulp::x86::V3::try_new().is_some(),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => pulp::aarch64::Neon::try_new().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Runs `op` with this instruction set; without it (which [`Isa::available`] excludes), with the plain one.
+    pub(super) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            Isa::Avx512 => {
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    return Simd::vectorize(simd, op);
+                }
+            }
+            Isa::Avx2 => {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    return Simd::vectorize(simd, op);
+                }
+            }
+            _ => {}
+        }
+        #[cfg(target_arch = "aarch64")]
+        if self == Isa::Neon
+            && let Some(simd) = pulp::aarch64::Neon::try_new()
+        {
+            return Simd::vectorize(simd, op);
+        }
+        Simd::vectorize(Scalar128b, op)
+    }
+
+    /// Columns of a packed panel: the width of the multiplication's register block, in floats.
+    pub(super) fn panel(self) -> usize {
+        match self {
+            Isa::Avx512 => 32,
+            Isa::Avx2 | Isa::Neon => 16,
+            Isa::Plain => 8,
+        }
+    }
+}
+
+/// A vector from `from`.
+///
+/// # Safety
+/// `S::F32_LANES` floats must be readable there.
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd>(_: S, from: *const f32) -> S::f32s {
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// Writes a vector to `to`.
+///
+/// # Safety
+/// `S::F32_LANES` floats must be writable there.
+#[inline(always)]
+pub(super) unsafe fn store<S: Simd>(_: S, to: *mut f32, value: S::f32s) {
+    unsafe { to.cast::<S::f32s>().write_unaligned(value) }
+}
+
+/// The first `count` lanes from `from`, the others 0; a whole vector if `count` is at least its length.
+///
+/// # Safety
+/// As many floats must be readable there.
+#[inline(always)]
+pub(super) unsafe fn load_part<S: Simd>(simd: S, from: *const f32, count: usize) -> S::f32s {
+    if count >= S::F32_LANES {
+        return unsafe { load(simd, from) };
+    }
+    simd.partial_load_f32s(unsafe { std::slice::from_raw_parts(from, count) })
+}
+
+/// Writes the first `count` lanes to `to`; a whole vector if `count` is at least its length.
+///
+/// # Safety
+/// As many floats must be writable there.
+#[inline(always)]
+pub(super) unsafe fn store_part<S: Simd>(simd: S, to: *mut f32, value: S::f32s, count: usize) {
+    if count >= S::F32_LANES {
+        return unsafe { store(simd, to, value) };
+    }
+    simd.partial_store_f32s(unsafe { std::slice::from_raw_parts_mut(to, count) }, value);
+}
+
+/// Memory that several tasks write, each a part of its own.
+///
+/// The borrow keeps the memory alive and unseen by others; that the parts don't overlap is the duty of the code that hands
+/// them out.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    memory: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it stands for a `&mut [f32]`, which is Send; tasks write disjoint parts, as the type's contract says.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn new(memory: &'a mut [f32]) -> Self {
+        Self {
+            start: memory.as_mut_ptr(),
+            len: memory.len(),
+            memory: std::marker::PhantomData,
+        }
+    }
+
+    /// Address of `count` floats from `offset` on.
+    ///
+    /// # Safety
+    /// They must lie inside, and no other task may use them meanwhile.
+    #[inline(always)]
+    pub unsafe fn at(self, offset: usize, count: usize) -> *mut f32 {
+        debug_assert!(
+            offset + count <= self.len,
+            "{offset} + {count} of {}",
+            self.len
+        );
+        unsafe { self.start.add(offset) }
+    }
+
+    /// `count` floats from `offset` on.
+    ///
+    /// # Safety
+    /// No other task may use them meanwhile.
+    pub unsafe fn slice(self, offset: usize, count: usize) -> &'a mut [f32] {
+        assert!(
+            offset + count <= self.len,
+            "{offset} + {count} of {}",
+            self.len
+        );
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), count) }
+    }
+}
+
+/// Address of `count` floats of `memory` from `offset` on.
+///
+/// # Safety
+/// They must lie inside.
+#[inline(always)]
+pub(super) unsafe fn at(memory: &[f32], offset: usize, count: usize) -> *const f32 {
+    debug_assert!(
+        offset + count <= memory.len(),
+        "{offset} + {count} of {}",
+        memory.len()
+    );
+    unsafe { memory.as_ptr().add(offset) }
+}
