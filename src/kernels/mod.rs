@@ -11,10 +11,10 @@ mod pack;
 pub mod pool;
 pub(crate) mod scratch;
 mod shape;
-mod simd;
+pub mod simd;
 mod tile;
 mod winograd;
 
 pub use conv::Packed;
 pub use shape::{Algorithm, ConvShape, Epilogue};
-pub use simd::Isa;
+pub use simd::{Choice, Isa};

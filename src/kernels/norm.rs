@@ -67,6 +67,9 @@ pub(super) trait RowSums<S: Simd>: Copy {
 }
 
 /// Sums of a block, `[2, k]`.
+///
+/// # Safety
+/// The rows must exist.
 #[inline(always)]
 unsafe fn sum_rows<S: Simd, R: RowSums<S>>(
     simd: S,
@@ -75,19 +78,27 @@ unsafe fn sum_rows<S: Simd, R: RowSums<S>>(
     k: usize,
     sums: &mut [f32],
 ) {
+    /// Rows that are added up before they join the sum: long sums of float32 lose digits.
+    const RUN: usize = 32;
     let zero = simd.splat_f32s(0.0);
     for channel in (0..k).step_by(SIDE * S::F32_LANES) {
         let mut first = [zero; SIDE];
         let mut second = [zero; SIDE];
-        for row in rows.clone() {
-            for v in 0..SIDE {
-                let channel = channel + v * S::F32_LANES;
-                if channel < k {
-                    let lanes = (k - channel).min(S::F32_LANES);
-                    let [a, b] = unsafe { terms.terms(simd, rows.start, row, channel, lanes) };
-                    first[v] = simd.add_f32s(first[v], a);
-                    second[v] = simd.add_f32s(second[v], b);
+        for start in rows.clone().step_by(RUN) {
+            let mut run = [[zero; 2]; SIDE];
+            for row in start..rows.end.min(start + RUN) {
+                for (v, sums) in run.iter_mut().enumerate() {
+                    let channel = channel + v * S::F32_LANES;
+                    if channel < k {
+                        let lanes = (k - channel).min(S::F32_LANES);
+                        let [a, b] = unsafe { terms.terms(simd, rows.start, row, channel, lanes) };
+                        *sums = [simd.add_f32s(sums[0], a), simd.add_f32s(sums[1], b)];
+                    }
                 }
+            }
+            for (v, [a, b]) in run.into_iter().enumerate() {
+                first[v] = simd.add_f32s(first[v], a);
+                second[v] = simd.add_f32s(second[v], b);
             }
         }
         for v in 0..SIDE {
@@ -201,13 +212,13 @@ pub fn moments(isa: Isa, z: &[f32], k: usize) -> Moments {
     for (i, sums) in sums.chunks(2 * k).enumerate() {
         let before = (i * block) as f64;
         let count = block.min(rows - i * block) as f64;
+        let (per, share) = (1.0 / count, count / (before + count));
         let pivots = &z[i * block * k..][..k];
         for channel in 0..k {
             let (sum, square) = (f64::from(sums[channel]), f64::from(sums[k + channel]));
-            let distance = f64::from(pivots[channel]) + sum / count - mean[channel];
-            mean[channel] += distance * count / (before + count);
-            squares[channel] += square - sum * sum / count
-                + distance * distance * before * count / (before + count);
+            let distance = f64::from(pivots[channel]) + sum * per - mean[channel];
+            mean[channel] += distance * share;
+            squares[channel] += square - sum * sum * per + distance * distance * before * share;
         }
     }
     Moments {

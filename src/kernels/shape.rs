@@ -2,6 +2,8 @@
 //!
 //! Input: sizes. Output: a [`ConvShape`] that knows its output size and its gradient's convolution.
 
+use super::simd::Choice;
+
 /// Sizes of a two-dimensional convolution over images `[n, h, w, c]` with weights `[k, c, kh, kw]`, with equal strides and
 /// zero padding on all sides, giving `[n, oh, ow, k]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +103,11 @@ impl Algorithm {
     }
 
     /// The one that should be fastest. Depends on the shape alone, so a result never depends on the machine's load or its
-    /// number of threads.
+    /// number of threads; [`OVERRIDE`](super::simd::OVERRIDE) can rule Winograd out.
     pub fn choose(shape: &ConvShape) -> Self {
+        if !Choice::of_process().winograd {
+            return Self::Direct;
+        }
         let cost = |algorithm: &&Algorithm| algorithm.cost(shape);
         let possible = Self::possible(shape);
         let best = possible.iter().min_by(|a, b| cost(a).total_cmp(&cost(b)));

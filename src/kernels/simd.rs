@@ -7,8 +7,54 @@ use std::sync::OnceLock;
 
 use pulp::{Scalar128b, Simd, WithSimd};
 
-/// Environment variable that overrides the choice: `avx512`, `avx2`, `neon` or `plain`.
+/// Environment variable that narrows the choice of kernels: `avx512`, `avx2`, `neon` or `plain`, and `direct` for no Winograd,
+/// separated by commas.
 pub const OVERRIDE: &str = "SAGEMAKER_BURN_KERNELS";
+
+/// What this process computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub isa: Isa,
+    /// Whether Winograd's algorithms may be used.
+    pub winograd: bool,
+}
+
+impl Choice {
+    /// The best that this processor has, narrowed by [`OVERRIDE`]; the same for the whole life of the process.
+    pub fn of_process() -> Self {
+        static CHOSEN: OnceLock<Choice> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let wish = std::env::var(OVERRIDE).unwrap_or_default();
+            let (choice, unknown) = Self::parse(&wish);
+            if !unknown.is_empty() {
+                let here: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
+                let (unknown, here) = (unknown.join(","), here.join(", "));
+                tracing::warn!(
+                    "{OVERRIDE}: {unknown} is ignored; on this processor it can be {here} or direct"
+                );
+            }
+            choice
+        })
+    }
+
+    /// The choice that `wish` leaves, and the words in it that mean nothing here.
+    fn parse(wish: &str) -> (Self, Vec<&str>) {
+        let available = Isa::available();
+        let mut choice = Self {
+            isa: available[0],
+            winograd: true,
+        };
+        let mut unknown = Vec::new();
+        for word in wish.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+            match available.iter().find(|isa| isa.name() == word) {
+                Some(isa) => choice.isa = *isa,
+                None if word == "direct" => choice.winograd = false,
+                None => unknown.push(word),
+            }
+        }
+        (choice, unknown)
+    }
+}
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +73,9 @@ impl Isa {
     /// Best first.
     const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Plain];
 
-    /// The best that this processor has, or the one that [`OVERRIDE`] names if the processor has it.
+    /// The one that this process uses.
     pub fn detect() -> Self {
-        static CHOSEN: OnceLock<Isa> = OnceLock::new();
-        *CHOSEN.get_or_init(|| {
-            let wish = std::env::var(OVERRIDE).unwrap_or_default();
-            let available = Self::available();
-            let wished = available.iter().find(|isa| isa.name() == wish.trim());
-            if wished.is_none() && !wish.is_empty() {
-                let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
-                let names = names.join(", ");
-                tracing::warn!("{OVERRIDE}={wish} is ignored: this processor offers {names}");
-            }
-            *wished.unwrap_or(&available[0])
-        })
+        Choice::of_process().isa
     }
 
     /// All that this processor has, best first; [`Isa::Plain`] is always among them.
@@ -213,4 +248,45 @@ pub(super) unsafe fn at(memory: &[f32], offset: usize, count: usize) -> *const f
         memory.len()
     );
     unsafe { memory.as_ptr().add(offset) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_narrows_the_choice_and_nonsense_is_named() {
+        let best = Isa::available()[0];
+        let choice = |isa, winograd| Choice { isa, winograd };
+        assert_eq!(Choice::parse(""), (choice(best, true), vec![]));
+        let (plain, none) = Choice::parse(" plain , direct");
+        assert_eq!((plain, none), (choice(Isa::Plain, false), vec![]));
+        assert_eq!(
+            Choice::parse("plain,sse9"),
+            (choice(Isa::Plain, true), vec!["sse9"])
+        );
+    }
+
+    struct Lanes;
+
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+
+    #[test]
+    fn each_instruction_set_runs_as_itself() {
+        for isa in Isa::available() {
+            let lanes = match isa {
+                Isa::Avx512 => 16,
+                Isa::Avx2 => 8,
+                Isa::Neon | Isa::Plain => 4,
+            };
+            assert_eq!(isa.run(Lanes), lanes, "{isa:?}");
+            assert_eq!(isa.panel() % lanes, 0);
+        }
+    }
 }
