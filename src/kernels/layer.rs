@@ -12,6 +12,7 @@ use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
 
 use super::conv::{convolve, input_gradient, weight_gradient};
+use super::memory::Map;
 use super::norm::{self, InputGradient, Moments};
 use super::pool::{PoolGradient, PoolShape, max_pool};
 use super::scratch;
@@ -105,6 +106,11 @@ impl<const D: usize> InnerIfTracked for Tensor<D> {
 /// A tensor of the CPU backend from values in row-major order.
 pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(new(values, &shape))
+}
+
+fn from_map(map: Map, shape: &[usize]) -> Values {
+    let shape = Shape::from(shape.to_vec());
+    Values::from_data(TensorData::from_bytes(map.into_bytes(), shape, DType::F32))
 }
 
 fn new(values: Vec<f32>, shape: &[usize]) -> Values {
@@ -203,7 +209,12 @@ impl Saved {
     }
 }
 
+/// The layer, on a thread of the pool, so that its parallel parts don't each wait for one.
 fn compute(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Values, Saved) {
+    rayon::scope(|_| compute_here(inputs, shortcut, layer))
+}
+
+fn compute_here(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Values, Saved) {
     let isa = Isa::detect();
     let ([n, h, w, c], [k, c_weight, kh, kw]) =
         (inputs.x.shape().dims(), inputs.weight.shape().dims());
@@ -219,7 +230,7 @@ fn compute(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Values,
         stride: layer.stride,
         pad: layer.pad,
     };
-    let mut z = vec![0.0; shape.output_len()];
+    let mut z = Map::new(shape.output_len());
     convolve(isa, slice(&inputs.x), &shape, slice(&inputs.weight), &mut z);
     let moments = match &layer.statistics {
         Statistics::Batch => norm::moments(isa, &z, k),
@@ -230,7 +241,7 @@ fn compute(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Values,
     let mut saved = Saved {
         inputs,
         shape,
-        z: new(z, &[n, shape.oh(), shape.ow(), k]),
+        z: from_map(z, &[n, shape.oh(), shape.ow(), k]),
         moments,
         layer: layer.clone(),
         output: None,
@@ -244,8 +255,8 @@ fn compute(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Values,
             );
             let pool = saved.pool_shape(pool);
             let size = [n, pool.oh(), pool.ow(), k];
-            let mut output = vec![0.0; pool.output_len()];
-            let mut places = vec![0.0; pool.output_len()];
+            let mut output = Map::new(pool.output_len());
+            let mut places = Map::new(pool.output_len());
             let affine = Some((&scale[..], &shift[..]));
             max_pool(
                 isa,
@@ -255,11 +266,11 @@ fn compute(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Values,
                 &mut output,
                 Some(&mut places),
             );
-            saved.places = Some(new(places, &size));
-            new(output, &size)
+            saved.places = Some(from_map(places, &size));
+            from_map(output, &size)
         }
         None => {
-            let mut output = vec![0.0; shape.output_len()];
+            let mut output = Map::new(shape.output_len());
             let (scale_shift, shortcut) = ((&scale[..], &shift[..]), shortcut.map(slice));
             norm::scale_shift(
                 isa,
@@ -269,7 +280,7 @@ fn compute(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Values,
                 layer.relu,
                 &mut output,
             );
-            let output = new(output, &[n, shape.oh(), shape.ow(), k]);
+            let output = from_map(output, &[n, shape.oh(), shape.ow(), k]);
             saved.output = layer.relu.then(|| output.clone());
             output
         }
@@ -337,7 +348,7 @@ impl Backward<Flex, 4> for Plain {
     fn backward(self, ops: Ops<Saved, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<Flex>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = gradients(ops.state, gradient, wanted, false);
+        let found = rayon::scope(|_| gradients(ops.state, gradient, wanted, false));
         for (parent, value) in ops.parents.into_iter().zip(found.inputs) {
             if let (Some(parent), Some(value)) = (parent, value) {
                 grads.register::<Flex>(parent.id, value);
@@ -354,7 +365,7 @@ impl Backward<Flex, 5> for Residual {
         let [x, weight, gamma, beta, shortcut] = ops.parents;
         let parents = [x, weight, gamma, beta];
         let wanted = parents.each_ref().map(Option::is_some);
-        let found = gradients(ops.state, gradient, wanted, shortcut.is_some());
+        let found = rayon::scope(|_| gradients(ops.state, gradient, wanted, shortcut.is_some()));
         for (parent, value) in parents.into_iter().zip(found.inputs) {
             if let (Some(parent), Some(value)) = (parent, value) {
                 grads.register::<Flex>(parent.id, value);
@@ -374,7 +385,11 @@ struct Found {
 
 fn gradients(saved: Saved, gradient: Values, wanted: [bool; 4], shortcut_wanted: bool) -> Found {
     let isa = Isa::detect();
-    let mut gradient = gradient.to_contiguous();
+    // Not shadowed but replaced: a second reference would make the changes below copy it.
+    let mut gradient = {
+        let given = gradient;
+        given.to_contiguous()
+    };
     let [x_wanted, weight_wanted, ..] = wanted;
     let pool = saved.layer.pool.map(|pool| saved.pool_shape(pool));
     let Saved {
@@ -418,25 +433,23 @@ fn gradients(saved: Saved, gradient: Values, wanted: [bool; 4], shortcut_wanted:
             InputGradient::fixed(&scale)
         }
     };
-    let mut dw = weight_wanted.then(|| vec![0.0; shape.weights_len()]);
-    let mut dx = x_wanted.then(|| vec![0.0; shape.input_len()]);
-    let backward = |images: std::ops::Range<usize>,
-                    dz: &[f32],
-                    dw: Option<&mut Vec<f32>>,
-                    dx: Option<&mut Vec<f32>>| {
-        let part = ConvShape {
-            n: images.len(),
-            ..shape
+    let mut dw = weight_wanted.then(|| Map::zeros(shape.weights_len()));
+    let mut dx = x_wanted.then(|| Map::new(shape.input_len()));
+    let backward =
+        |images: std::ops::Range<usize>, dz: &[f32], dw: Option<&mut Map>, dx: Option<&mut Map>| {
+            let part = ConvShape {
+                n: images.len(),
+                ..shape
+            };
+            let range =
+                images.start * part.input_len() / part.n..images.end * part.input_len() / part.n;
+            if let Some(dw) = dw {
+                weight_gradient(isa, &slice(&inputs.x)[range.clone()], &part, dz, dw);
+            }
+            if let Some(dx) = dx {
+                input_gradient(isa, dz, &part, slice(&inputs.weight), &mut dx[range]);
+            }
         };
-        let range =
-            images.start * part.input_len() / part.n..images.end * part.input_len() / part.n;
-        if let Some(dw) = dw {
-            weight_gradient(isa, &slice(&inputs.x)[range.clone()], &part, dz, dw);
-        }
-        if let Some(dx) = dx {
-            input_gradient(isa, dz, &part, slice(&inputs.weight), &mut dx[range]);
-        }
-    };
     if pool.is_some() {
         // The gradient of the largest feature map is made for a few images at a time.
         const IMAGES: usize = 4;
@@ -465,11 +478,256 @@ fn gradients(saved: Saved, gradient: Values, wanted: [bool; 4], shortcut_wanted:
     let [_, _, gamma_wanted, beta_wanted] = wanted;
     Found {
         inputs: [
-            dx.map(|dx| new(dx, &[n, h, w, c])),
-            dw.map(|dw| new(dw, &[k, c, kh, kw])),
+            dx.map(|dx| from_map(dx, &[n, h, w, c])),
+            dw.map(|dw| from_map(dw, &[k, c, kh, kw])),
             gamma_wanted.then(|| new(gamma_gradient, &[k])),
             beta_wanted.then(|| new(sums.gradient, &[k])),
         ],
         shortcut: shortcut_wanted.then_some(gradient),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::activation::relu;
+    use burn::tensor::module::{batch_norm, batch_norm_train, conv2d, max_pool2d};
+    use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+
+    use super::*;
+    use crate::kernels::reference::{noise, relative_error};
+
+    /// Largest error relative to the largest value, against Burn's own operations, which sum in another order.
+    const TOLERANCE: f64 = 2e-5;
+
+    struct Case {
+        /// n, c, h, w
+        x: [usize; 4],
+        /// k, c, kh, kw
+        weight: [usize; 4],
+        layer: Layer,
+        shortcut: bool,
+    }
+
+    fn layer(stride: usize, pad: usize, statistics: Statistics) -> Layer {
+        Layer {
+            stride,
+            pad,
+            statistics,
+            epsilon: 1e-5,
+            relu: true,
+            pool: None,
+        }
+    }
+
+    fn cases() -> Vec<Case> {
+        let fixed = |k: usize| {
+            let variance = noise(k, 21).into_iter().map(|v| v + 1.5).collect();
+            Statistics::Fixed(Moments {
+                mean: noise(k, 20),
+                variance,
+            })
+        };
+        let case = |x, weight, layer, shortcut| Case {
+            x,
+            weight,
+            layer,
+            shortcut,
+        };
+        let pool = Some(Pool {
+            window: 3,
+            stride: 2,
+            pad: 1,
+        });
+        let stem = Layer {
+            pool,
+            ..layer(2, 3, Statistics::Batch)
+        };
+        let frozen_stem = Layer {
+            pool,
+            ..layer(2, 3, fixed(6))
+        };
+        let linear = Layer {
+            relu: false,
+            ..layer(2, 0, Statistics::Batch)
+        };
+        vec![
+            // Wide enough for Winograd, and a narrow one.
+            case(
+                [4, 48, 9, 11],
+                [64, 48, 3, 3],
+                layer(1, 1, Statistics::Batch),
+                true,
+            ),
+            case(
+                [2, 3, 7, 6],
+                [5, 3, 3, 3],
+                layer(1, 1, Statistics::Batch),
+                false,
+            ),
+            case([2, 3, 7, 6], [5, 3, 3, 3], layer(1, 1, fixed(5)), true),
+            case(
+                [2, 6, 8, 7],
+                [9, 6, 3, 3],
+                layer(2, 1, Statistics::Batch),
+                false,
+            ),
+            case([2, 6, 8, 7], [9, 6, 1, 1], linear, false),
+            case(
+                [1, 6, 5, 5],
+                [4, 6, 1, 1],
+                layer(1, 0, Statistics::Batch),
+                true,
+            ),
+            case([6, 3, 20, 17], [6, 3, 7, 7], stem, false),
+            case([6, 3, 20, 17], [6, 3, 7, 7], frozen_stem, false),
+        ]
+    }
+
+    /// The layer by Burn's own operations, channels first.
+    fn stock(x: Tensor<4>, p: Parameters, shortcut: Option<Tensor<4>>, layer: &Layer) -> Tensor<4> {
+        let options = ConvOptions::new([layer.stride; 2], [layer.pad; 2], [1, 1], 1);
+        let device = x.device();
+        let z = conv2d(x, p.weight, None, options);
+        let mut y = match &layer.statistics {
+            Statistics::Batch => batch_norm_train(z, p.gamma, p.beta, layer.epsilon).output,
+            Statistics::Fixed(moments) => {
+                let vector = |v: &[f32]| Tensor::<1>::from_floats(v, &device);
+                let (mean, variance) = (vector(&moments.mean), vector(&moments.variance));
+                batch_norm(z, p.gamma, p.beta, mean, variance, layer.epsilon)
+            }
+        };
+        if let Some(shortcut) = shortcut {
+            y = y + shortcut;
+        }
+        if layer.relu {
+            y = relu(y);
+        }
+        match layer.pool {
+            None => y,
+            Some(pool) => {
+                let options = MaxPoolOptions::new([pool.window; 2])
+                    .with_stride([pool.stride; 2])
+                    .with_padding([pool.pad; 2]);
+                max_pool2d(y, options)
+            }
+        }
+    }
+
+    fn check(name: &str, found: Tensor<4>, expected: Tensor<4>) {
+        assert_eq!(found.dims(), expected.dims(), "{name}");
+        let found: Vec<f32> = found.into_data().iter::<f32>().collect();
+        let expected: Vec<f64> = expected.into_data().iter::<f64>().collect();
+        let error = relative_error(&found, &expected);
+        assert!(error < TOLERANCE, "{name}: {error:e}");
+    }
+
+    #[test]
+    fn output_and_gradients_are_those_of_burns_operations() {
+        let device = Device::flex().autodiff();
+        let leaf = |len: usize, seed: u64, shape: Vec<usize>| {
+            TensorData::new(noise(len, seed), Shape::from(shape))
+        };
+        for (number, case) in cases().into_iter().enumerate() {
+            let Case {
+                x,
+                weight,
+                layer,
+                shortcut,
+            } = case;
+            let k = weight[0];
+            let image = |dims: [usize; 4], seed| {
+                let data = leaf(dims.iter().product(), seed, dims.to_vec());
+                Tensor::<4>::from_data(data, &device).require_grad()
+            };
+            let vector =
+                |seed| Tensor::<1>::from_floats(&noise(k, seed)[..], &device).require_grad();
+            let (images, weights) = (image(x, 1), image(weight, 2));
+            let (gamma, beta) = (vector(3), vector(4));
+            let parameters = || Parameters {
+                weight: weights.clone(),
+                gamma: gamma.clone(),
+                beta: beta.clone(),
+            };
+            let size =
+                |side: usize, kernel: usize| (side + 2 * layer.pad - kernel) / layer.stride + 1;
+            let added =
+                shortcut.then(|| image([x[0], k, size(x[2], weight[2]), size(x[3], weight[3])], 5));
+            let expected = stock(images.clone(), parameters(), added.clone(), &layer);
+            let last = |t: Tensor<4>| t.permute([0, 2, 3, 1]);
+            let (found, moments) = forward(
+                last(images.clone()),
+                parameters(),
+                added.clone().map(last),
+                &layer,
+            );
+            assert_eq!(
+                moments.is_some(),
+                matches!(layer.statistics, Statistics::Batch)
+            );
+            let found = found.permute([0, 3, 1, 2]);
+            check(
+                &format!("case {number}, output"),
+                found.clone(),
+                expected.clone(),
+            );
+            // A gradient that differs from value to value.
+            let slope = leaf(expected.shape().num_elements(), 6, expected.dims().to_vec());
+            let slope = Tensor::<4>::from_data(slope, &device);
+            let expected = (expected * slope.clone()).sum().backward();
+            let found = (found * slope).sum().backward();
+            let grad = |t: &Tensor<4>, name: &str| {
+                let pair = (t.grad(&found).unwrap(), t.grad(&expected).unwrap());
+                check(
+                    &format!("case {number}, gradient of {name}"),
+                    pair.0,
+                    pair.1,
+                );
+            };
+            grad(&images, "the images");
+            grad(&weights, "the weights");
+            if let Some(added) = &added {
+                grad(added, "the shortcut");
+            }
+            for (vector, name) in [(&gamma, "gamma"), (&beta, "beta")] {
+                let wide = |t: Tensor<1>| t.reshape([1, 1, 1, k]);
+                let found = wide(vector.grad(&found).unwrap());
+                let expected = wide(vector.grad(&expected).unwrap());
+                check(
+                    &format!("case {number}, gradient of {name}"),
+                    found,
+                    expected,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn frozen_parameters_get_no_gradient_and_the_others_do() {
+        let device = Device::flex().autodiff();
+        let ones = |dims: [usize; 4]| Tensor::<4>::ones(dims, &device);
+        let weight = ones([2, 3, 3, 3]);
+        let gamma = Tensor::<1>::ones([2], &device).require_grad();
+        let parameters = Parameters {
+            weight: weight.clone(),
+            gamma: gamma.clone(),
+            beta: Tensor::zeros([2], &device),
+        };
+        let layer = layer(1, 1, Statistics::Batch);
+        let (y, _) = forward(ones([1, 4, 4, 3]), parameters, None, &layer);
+        let gradients = y.sum().backward();
+        assert!(weight.grad(&gradients).is_none());
+        assert!(gamma.grad(&gradients).is_some());
+    }
+
+    #[test]
+    fn only_float32_on_the_cpu_is_accepted() {
+        let tensor = Tensor::<1>::ones([2], &Device::flex());
+        assert!(accepts(&tensor) && is_cpu(&Device::flex()));
+        assert!(is_cpu(&Device::flex().autodiff()));
+        assert!(!accepts(&tensor.clone().cast(DType::BF16)));
+        assert!(values(tensor.clone().cast(DType::F64)).is_none());
+        let part =
+            Tensor::<2>::from_floats([[1., 2.], [3., 4.]], &Device::flex()).slice([1..2, 0..2]);
+        assert_eq!(values(part).unwrap().as_slice(), [3., 4.]);
     }
 }

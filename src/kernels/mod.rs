@@ -6,6 +6,7 @@ mod direct;
 mod gemm;
 pub mod inference;
 pub mod layer;
+pub(crate) mod memory;
 pub mod norm;
 mod pack;
 pub mod pool;
@@ -18,3 +19,6 @@ mod winograd;
 pub use conv::Packed;
 pub use shape::{Algorithm, ConvShape, Epilogue};
 pub use simd::{Choice, Isa};
+
+#[cfg(test)]
+mod reference;

@@ -1,34 +1,32 @@
-//! Memory that a thread keeps for its intermediate results.
+//! Memory for intermediate results.
 //!
-//! Input: a length. Output: that many floats with arbitrary contents. Fresh memory costs a page fault every 4 KB, which took
-//! longer than filling it.
+//! Input: a length. Output: that many floats with arbitrary contents, for the time of a call. Small pieces stay with their
+//! thread, whose cache they are in; large ones come from the [free feature maps](super::memory).
 
 use std::cell::RefCell;
 
-/// Floats that start on a cache line: vectors that straddle two lines cost double.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
+use super::memory::{Map, Piece};
+
+/// Longest piece that stays with a thread, in floats.
+const SMALL: usize = 1 << 20;
 
 thread_local! {
-    static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static FREE: RefCell<Vec<Piece>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `work` with `len` floats of this thread's scratch memory. Calls may be nested.
+/// Calls `work` with `len` floats of scratch memory. Calls may be nested.
 pub(crate) fn with<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    // The largest piece first, so that nested calls in the same order find the same pieces again.
-    let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if lines.len() * 16 < len {
-        lines.resize(len.div_ceil(16), Line([0.0; 16]));
+    if len > SMALL {
+        return work(&mut Map::new(len));
     }
-    let result = work(&mut as_floats(&mut lines)[..len]);
-    FREE.with_borrow_mut(|free| free.push(lines));
+    // The last one given back first: nested calls in the same order find the same pieces again.
+    let last = FREE.with_borrow_mut(Vec::pop);
+    let mut piece = last
+        .filter(|piece| piece.len() >= len)
+        .unwrap_or_else(|| Piece::new(len));
+    let result = work(&mut piece.floats()[..len]);
+    FREE.with_borrow_mut(|free| free.push(piece));
     result
-}
-
-fn as_floats(lines: &mut [Line]) -> &mut [f32] {
-    // SAFETY: a Line is 16 floats without padding.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 16) }
 }
 
 #[cfg(test)]
