@@ -110,7 +110,7 @@ fn optimizer_values(record: &[u8]) -> Vec<u32> {
 #[test]
 fn everything_at_once_with_adamw() {
     let sandbox = Sandbox::with_pictures();
-    let options = "--epochs 3 --freeze false --image-size 96 --augmentation crop --mixup 0.2 \
+    let options = "--epochs 12 --freeze false --image-size 96 --augmentation crop --mixup 0.2 \
                    --ema-decay 0.9 --grad-accumulation 2 --grad-clip 1 --learning-rate 0.002";
     sandbox.train("whole", options).succeeded();
     let moments = [
@@ -127,7 +127,7 @@ fn everything_at_once_with_adamw() {
 #[test]
 fn momentum_and_colours_with_sgd() {
     let sandbox = Sandbox::with_pictures();
-    let options = "--epochs 3 --freeze false --image-size 96 --augmentation crop-color --optimizer sgd \
+    let options = "--epochs 12 --freeze false --image-size 96 --augmentation crop-color --optimizer sgd \
                    --momentum 0.8 --lr-scheduler step --label-smoothing 0.1 --class-weights balanced";
     sandbox.train("whole", options).succeeded();
     let moments = [
@@ -145,7 +145,7 @@ fn in_the_middle_of_validation() {
     let sandbox = Sandbox::new();
     // So much to validate that an interruption hardly falls elsewhere.
     super::pictures::draw(&sandbox.path("data"), &[("train", 4), ("valid", 60)]);
-    let options = "--epochs 3 --freeze false --image-size 96 --optimizer adam";
+    let options = "--epochs 8 --freeze false --image-size 96 --optimizer adam";
     sandbox.train("whole", options).succeeded();
     let moments = [after("epoch=1", 20), after("epoch=2", 40)];
     let times = interrupted(&sandbox, "parts", options, &moments);
@@ -180,7 +180,7 @@ fn frozen_with_and_without_computed_features() {
 #[test]
 fn after_a_crash_the_last_checkpoint_counts() {
     let sandbox = Sandbox::with_pictures();
-    let options = "--epochs 5 --freeze false --image-size 96 --ema-decay 0.5";
+    let options = "--epochs 12 --freeze false --image-size 96 --ema-decay 0.5";
     sandbox.train("whole", options).succeeded();
 
     let mut running = Running::start(sandbox.training("parts", options));
@@ -209,14 +209,14 @@ fn after_a_crash_the_last_checkpoint_counts() {
 #[test]
 fn after_sigterm_the_model_is_made_again_from_all_epochs() {
     let sandbox = Sandbox::with_pictures();
-    let options = "--epochs 4 --freeze false --image-size 96 --augmentation trivial";
+    let options = "--epochs 12 --freeze false --image-size 96 --augmentation trivial";
     sandbox.train("whole", options).succeeded();
     let mut running = Running::start(sandbox.training("parts", options));
     assert!(running.wait_for("epoch=2"));
     running.signal("TERM");
     let ended = running.end().succeeded();
     assert!(ended.stderr.contains("stopped by SIGTERM"), "{ended:?}");
-    assert!(sandbox.results("parts").len() < 4);
+    assert!(sandbox.results("parts").len() < 12);
     sandbox.run(&["--resume", "parts"]).succeeded();
     assert_same(&sandbox, "whole", "parts");
 }
