@@ -5,8 +5,8 @@ usage: python benches/compare.py --data ./dogImages --weights resnet18.onnx [--t
 
 Run it with a Python that has torch, torchvision, onnx and onnxruntime; this file itself needs none of them.
 Ours and the peers take turns, a process each, round by round, so that noise of the machine meets all of them.
-Both read the same photos: links to --images of them in a temporary folder. Output: a Markdown table on stdout, progress
-on stderr, every sample in --json FILE. A ratio above 1 means that ours is faster; the warm-up is not counted.
+Both read the same photos: links to --images of them in a temporary folder. Output: a Markdown table on stdout (MB: peak memory
+of the whole process), progress on stderr, every sample in --json FILE. A ratio above 1 means that ours is faster; the warm-up is not counted.
 """
 import argparse
 import json
@@ -47,12 +47,17 @@ def link_photos(data, count, into):
 
 
 def measure(command):
-    """Runs one measurement; returns its images and seconds."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode != 0 or len(lines) != 1:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return json.loads(lines[0])
+    """Runs one measurement; returns its images, its seconds and the peak memory of its process."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        lines = [line for line in process.stdout if line.startswith("{")]
+        # wait4 tells the peak memory of this very process, where getrusage knows only the largest of all so far.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0 or len(lines) != 1:
+            errors.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
+    return {**json.loads(lines[0]), "peak_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)}
 
 
 def versions():
@@ -71,16 +76,17 @@ def processor():
 
 
 def describe(samples):
-    """Median and spread in milliseconds, and images per second."""
+    """Median and spread in milliseconds, images per second, and peak memory in MB."""
     seconds = [s for sample in samples for s in sample["seconds"]]
     median = statistics.median(seconds)
     spread = f"{1e3 * median:.1f} ({1e3 * min(seconds):.1f}..{1e3 * max(seconds):.1f})"
-    return median / samples[0]["images"], f"{spread} | {samples[0]['images'] / median:.1f}"
+    memory = max(sample["peak_bytes"] for sample in samples) / 1e6
+    return median / samples[0]["images"], f"{spread} | {samples[0]['images'] / median:.1f} | {memory:.0f}"
 
 
 def table(results):
-    print("| row | ours, ms (min..max) | ours, img/s | peer | peer, ms (min..max) | peer, img/s | ours is x times as fast |")
-    print("|---|---|---|---|---|---|---|")
+    print("| row | ours, ms (min..max) | img/s | MB | peer | peer, ms (min..max) | img/s | MB | ours is x times as fast |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for row, by_who in results.items():
         ours, text = describe(by_who[OURS])
         for who, samples in by_who.items():

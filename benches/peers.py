@@ -31,7 +31,7 @@ def pairs():
         yield from ((row, peer) for peer in ("torch", "torch-channels-last", "onnxruntime"))
     for row in ("train-b8", "train-b32"):
         yield from ((row, peer) for peer in ("torch", "torch-channels-last"))
-    for row in ("frozen-first", "frozen-later"):
+    for row in ("train-epoch", "frozen-first", "frozen-later"):
         yield from ((row, peer) for peer in ("torch-inline", "torch-workers"))
 
 
@@ -108,6 +108,22 @@ def training(torch, args):
     return lambda: step(torch, optimizer, model(x), targets), batch_size
 
 
+def epoch(torch, args):
+    """Photos to weights: random crops are loaded while every layer is trained."""
+    workers = 0 if args.peer.endswith("inline") else args.threads
+    loader, images = batches(torch, args, "crop", workers, True)
+    model = resnet18(torch, args)
+    model.fc = torch.nn.Linear(512, CLASSES)
+    model = model.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, weight_decay=1e-4)
+
+    def work():
+        for x, targets in loader:
+            step(torch, optimizer, model(x.to(memory_format=torch.channels_last)), targets)
+
+    return work, images
+
+
 def step(torch, optimizer, logits, targets):
     loss = torch.nn.functional.cross_entropy(logits, targets)
     optimizer.zero_grad(set_to_none=True)
@@ -151,6 +167,7 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     make = {"load": loading, "eval": evaluation, "train": training, "frozen": frozen}[args.row.split("-")[0]]
+    make = epoch if args.row == "train-epoch" else make
     work, images = make(torch, args)
     work()
     seconds = []

@@ -4,6 +4,7 @@
 //! argv, hyperparameters.json, environment -> config -> TrainConfig
 //! folder of photos -> data (Splits, Loader) -> feed (images or features on the device)
 //! ONNX file (zoo or path) -> model (ResNet, new head)
+//!                     '-> kernels (what the network computes with on a CPU)
 //!                     train (fit) -> Event -> sinks (metric lines, progress, csv, TensorBoard)
 //!                       |    '-> weights/last, weights/best
 //!                       '-> artifact (manifest, safetensors, ONNX) -> eval, predict, export

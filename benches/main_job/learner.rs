@@ -7,7 +7,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use sagemaker_burn::cli::TrainFlags;
 use sagemaker_burn::config::{ClassWeights, Layer, OptimizerKind, Source as Origin, resolve};
-use sagemaker_burn::feed::{FeatureSource, Inputs, Minibatch, Source};
+use sagemaker_burn::feed::{Inputs, Minibatch, Source};
 use sagemaker_burn::model::{Mode, ResNet};
 use sagemaker_burn::train::{Loss, build_optimizer};
 
@@ -49,11 +49,11 @@ impl Learner {
     }
 }
 
-/// Trains the classifier on every batch of features once.
-pub fn classifier_epoch(
+/// Trains on every batch once: of features the classifier, of images every layer.
+pub fn epoch_of(
     mut model: ResNet,
     mut learner: Learner,
-    source: &FeatureSource,
+    source: &impl Source,
     epoch: usize,
 ) -> Result<(ResNet, Learner)> {
     for batch in source.epoch(epoch, 0) {

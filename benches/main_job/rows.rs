@@ -18,7 +18,7 @@ use sagemaker_burn::model::onnx::load;
 use sagemaker_burn::model::{Architecture, FusedResNet, Mode, ResNet, ResNetConfig};
 
 use crate::Options;
-use crate::learner::{CLASSES, Learner, classifier_epoch};
+use crate::learner::{CLASSES, Learner, epoch_of};
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -54,7 +54,7 @@ const fn synthetic(name: &'static str, measure: fn(&Setup) -> Result<Samples>) -
 }
 
 /// `-first` decodes, `-cached` is a later epoch; `-w1` has one loader thread, `-wN` as many as `--threads`.
-pub const ROWS: [Row; 16] = [
+pub const ROWS: [Row; 17] = [
     photos("load-eval-first-w1", |s| s.load(Augmentation::None, 1)),
     photos("load-eval-first-wN", |s| {
         s.load(Augmentation::None, s.threads)
@@ -81,6 +81,7 @@ pub const ROWS: [Row; 16] = [
     synthetic("eval-fused-b32", |s| s.fused_evaluation(32)),
     synthetic("train-b8", |s| s.training_step(8)),
     synthetic("train-b32", |s| s.training_step(32)),
+    photos("train-epoch", Setup::training_epoch),
     photos("frozen-first", Setup::frozen_first_epoch),
     photos("frozen-later", Setup::frozen_later_epoch),
 ];
@@ -147,9 +148,19 @@ impl Setup {
         Ok(Samples { images, seconds })
     }
 
-    /// Normalised images of the photos, on the device; `cache_bytes` 0 decodes each time anew.
     fn images(
         &self,
+        augmentation: Augmentation,
+        workers: usize,
+        cache_bytes: u64,
+    ) -> Result<ImageSource> {
+        self.images_on(self.device.clone(), augmentation, workers, cache_bytes)
+    }
+
+    /// Normalised images of the photos, on `device`; `cache_bytes` 0 decodes each time anew.
+    fn images_on(
+        &self,
+        device: Device,
         augmentation: Augmentation,
         workers: usize,
         cache_bytes: u64,
@@ -169,7 +180,7 @@ impl Setup {
         };
         let folder = self.folder.clone().ok_or("this row needs --data")?;
         let loader = Loader::new(folder, config);
-        Ok(ImageSource::new(loader, preprocess, self.device.clone()))
+        Ok(ImageSource::new(loader, preprocess, device))
     }
 
     /// A first epoch of loading: files to normalised batches, the cache being filled on the way.
@@ -221,6 +232,19 @@ impl Setup {
         })
     }
 
+    /// Loader and training step together: random crops of decoded photos, every layer trained.
+    fn training_epoch(&self) -> Result<Samples> {
+        let device = self.device.clone().autodiff();
+        let source = self.images_on(device, Augmentation::Crop, self.threads, 0)?;
+        let learner = Learner::new(OptimizerKind::Sgd)?;
+        let model = self.model.clone().with_new_head(CLASSES, 0)?.train();
+        let state = (model, learner, 0);
+        self.time(source.samples(), state, |(model, learner, epoch)| {
+            let (model, learner) = epoch_of(model, learner, &source, epoch)?;
+            Ok((model, learner, epoch + 1))
+        })
+    }
+
     fn features(&self, backbone: &FusedResNet) -> Result<FeatureTable> {
         let images = self.images(Augmentation::None, self.threads, CACHE_BYTES)?;
         let table = FeatureTable::compute(backbone, &images, |_| true)?;
@@ -240,7 +264,7 @@ impl Setup {
         self.time(images, (), |()| {
             let source = self.feature_source(self.features(&backbone)?);
             let learner = Learner::new(OptimizerKind::Adamw)?;
-            classifier_epoch(frozen.clone(), learner, &source, 0)?;
+            epoch_of(frozen.clone(), learner, &source, 0)?;
             Ok(())
         })
     }
@@ -252,7 +276,7 @@ impl Setup {
         let learner = Learner::new(OptimizerKind::Adamw)?;
         let state = (model, learner, 0);
         self.time(source.samples(), state, |(model, learner, epoch)| {
-            let (model, learner) = classifier_epoch(model, learner, &source, epoch)?;
+            let (model, learner) = epoch_of(model, learner, &source, epoch)?;
             Ok((model, learner, epoch + 1))
         })
     }

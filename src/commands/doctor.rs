@@ -6,6 +6,7 @@ use super::{CommandError, say_line};
 use crate::cli::DoctorArgs;
 use crate::config::Precision;
 use crate::device::{DeviceRequest, gpu_count, select};
+use crate::kernels::Choice;
 use crate::zoo::{Cache, Zoo};
 
 pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
@@ -27,6 +28,7 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
         "gpus": gpu_count(),
         "cores": cores,
         "cpu_features": cpu_features(),
+        "cpu_kernels": Choice::of_process().to_string(),
         "available_memory_mb": crate::memory::available_bytes().map(|b| b / 1_000_000),
         // As text: JSON refuses a path that is not UTF-8.
         "weights_cache": cache.folder().to_string_lossy(),

@@ -2,7 +2,10 @@
 //!
 //! Input: a [`ConvShape`], images `[n, h, w, c]` and weights `[k, c, kh, kw]`. Output: see each function.
 
+use std::fmt;
+
 use super::direct;
+use super::memory::Map;
 use super::pack::{Direction, pack, packed_len};
 use super::scratch;
 use super::shape::{Algorithm, ConvShape, Epilogue};
@@ -11,11 +14,21 @@ use super::tile::{F2, F4};
 use super::winograd;
 
 /// The weights of a convolution, packed once for many calls.
-#[derive(Clone, Debug)]
 pub struct Packed {
     isa: Isa,
     algorithm: Algorithm,
-    values: Vec<f32>,
+    values: Map,
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Packed({:?}, {} values)",
+            self.algorithm,
+            self.values.len()
+        )
+    }
 }
 
 impl Packed {
@@ -26,7 +39,7 @@ impl Packed {
     pub fn new(isa: Isa, algorithm: Algorithm, weights: &[f32], shape: &ConvShape) -> Self {
         check(shape, algorithm);
         let direction = Direction::Forward;
-        let mut values = vec![0.0; packed_len(isa, algorithm, shape, direction)];
+        let mut values = Map::new(packed_len(isa, algorithm, shape, direction));
         pack(isa, algorithm, weights, shape, direction, &mut values);
         Self {
             isa,

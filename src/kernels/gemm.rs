@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::simd::{load, store};
+use super::simd::{fma, load, store};
 
 /// A run of consecutive values in each row of `a`, with the rows of `b` that they meet; offsets in floats.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ unsafe fn multiply_block<S: Simd, K: Sink<S>, const M: usize, const V: usize>(
             for i in 0..M {
                 let value = simd.splat_f32s(unsafe { *a[i].add(j) });
                 for v in 0..V {
-                    sums[i][v] = simd.mul_add_e_f32s(value, columns[v], sums[i][v]);
+                    sums[i][v] = fma(simd, value, columns[v], sums[i][v]);
                 }
             }
             b = b.wrapping_add(V * S::F32_LANES);
@@ -253,7 +253,7 @@ unsafe fn accumulate_block<S: Simd, const M: usize, const V: usize>(simd: S, col
             for (i, row) in sums.iter_mut().enumerate() {
                 let factor = simd.splat_f32s(unsafe { *a.add(i) });
                 for v in 0..V {
-                    row[v] = simd.mul_add_e_f32s(factor, values[v], row[v]);
+                    row[v] = fma(simd, factor, values[v], row[v]);
                 }
             }
             a = a.wrapping_add(samples.a.1);

@@ -24,7 +24,8 @@ impl Piece {
     pub fn new(len: usize) -> Self {
         let spare = Self::LINE / size_of::<f32>() - 1;
         // The system clears large memory at the first touch, which may be on any thread.
-        let memory = vec![0.0f32; len + spare];
+        let mut memory = vec![0.0f32; len + spare];
+        advise_large_pages(&mut memory);
         let start = memory.as_ptr().align_offset(Self::LINE).min(spare);
         Self { memory, start, len }
     }
@@ -40,6 +41,23 @@ impl Piece {
     fn as_floats(&self) -> &[f32] {
         &self.memory[self.start..][..self.len]
     }
+}
+
+/// Asks for pages of 2 MB instead of 4 KB, where the memory is large enough to hold one. Packed weights and feature maps are
+/// far larger than what the processor can remember of 4 KB pages.
+fn advise_large_pages(memory: &mut [f32]) {
+    #[cfg(target_os = "linux")]
+    {
+        const LARGE: usize = 2 << 20;
+        let start = (memory.as_ptr() as usize).next_multiple_of(LARGE);
+        let end = memory.as_ptr_range().end as usize / LARGE * LARGE;
+        if start < end {
+            // SAFETY: whole pages inside of `memory`; the advice changes no contents. Whether it is followed is no matter.
+            unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
 }
 
 /// Pieces that are not in use.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::simd::{Isa, Shared, at, load_part, store_part};
+use super::simd::{Isa, Shared, at, fma, load_part, store_part};
 
 /// Vectors of channels that are summed side by side.
 const SIDE: usize = 4;
@@ -283,7 +283,7 @@ impl WithSimd for ScaleShift<'_> {
                     let z = load_part(simd, at(self.z, place, lanes), lanes);
                     let scale = load_part(simd, at(self.scale, channel, lanes), lanes);
                     let shift = load_part(simd, at(self.shift, channel, lanes), lanes);
-                    let mut value = simd.mul_add_e_f32s(z, scale, shift);
+                    let mut value = fma(simd, z, scale, shift);
                     if let Some(shortcut) = self.shortcut {
                         let shortcut = load_part(simd, at(shortcut, place, lanes), lanes);
                         value = simd.add_f32s(value, shortcut);
@@ -526,8 +526,8 @@ impl InputGradient {
             let of_gradient = load_part(simd, at(&self.of_gradient, channel, lanes), lanes);
             let of_input = load_part(simd, at(&self.of_input, channel, lanes), lanes);
             let constant = load_part(simd, at(&self.constant, channel, lanes), lanes);
-            let rest = simd.mul_add_e_f32s(of_input, z, constant);
-            simd.mul_add_e_f32s(of_gradient, gradient, rest)
+            let rest = fma(simd, of_input, z, constant);
+            fma(simd, of_gradient, gradient, rest)
         }
     }
 }

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::norm::{GradientSums, InputGradient, join_sums};
-use super::simd::{Isa, Shared, at, load_part, store_part};
+use super::simd::{Isa, Shared, at, fma, load_part, store_part};
 
 /// A pooling window that moves over images `[n, h, w, k]`, padded with values that never win.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl WithSimd for PoolLine<'_> {
                             let pixel = ((image * h + y) * w + x) * k + channel;
                             let mut value = load_part(simd, at(self.z, pixel, lanes), lanes);
                             if let Some((scale, shift)) = affine {
-                                value = simd.mul_add_e_f32s(value, scale, shift);
+                                value = fma(simd, value, scale, shift);
                             }
                             let larger = simd.greater_than_f32s(value, best);
                             let here = simd.splat_f32s((i * window + j) as f32);
@@ -287,7 +287,7 @@ impl WithSimd for SumLine<'_> {
                     let place = (self.line * w + x) * k + channel;
                     let z = load_part(simd, at(self.pool.z, place, lanes), lanes);
                     sums[0] = simd.add_f32s(sums[0], gradient);
-                    sums[1] = simd.mul_add_e_f32s(gradient, simd.sub_f32s(z, mean), sums[1]);
+                    sums[1] = fma(simd, gradient, simd.sub_f32s(z, mean), sums[1]);
                 }
                 store_part(simd, self.sums[channel..k].as_mut_ptr(), sums[0], lanes);
                 store_part(simd, self.sums[k + channel..].as_mut_ptr(), sums[1], lanes);

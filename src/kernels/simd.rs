@@ -3,6 +3,7 @@
 //! Input: an [`Isa`] and an operation that is generic over [`pulp::Simd`]. Output: what the operation returns, computed with
 //! that instruction set. pulp holds the intrinsics; the choice is made at run time, so one binary fits all processors.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use pulp::{Scalar128b, Simd, WithSimd};
@@ -53,6 +54,18 @@ impl Choice {
             }
         }
         (choice, unknown)
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (isa, winograd) = (self.isa.name(), self.winograd);
+        let algorithms = if winograd {
+            "winograd and direct"
+        } else {
+            "direct"
+        };
+        write!(f, "{isa}, {algorithms} convolutions")
     }
 }
 
@@ -138,6 +151,15 @@ impl Isa {
             Isa::Avx2 | Isa::Neon => 16,
             Isa::Plain => 8,
         }
+    }
+}
+
+/// `a * b + c`, rounded once where the processor can: pulp's portable vectors would call a function for every lane.
+#[inline(always)]
+pub(super) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    match (S::F32_LANES, S::REGISTER_COUNT) {
+        (4, 16) => simd.add_f32s(simd.mul_f32s(a, b), c),
+        _ => simd.mul_add_e_f32s(a, b, c),
     }
 }
 

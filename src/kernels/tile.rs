@@ -14,6 +14,8 @@
 
 use pulp::Simd;
 
+use super::simd::fma;
+
 /// One-dimensional maps; the two-dimensional ones apply them to columns, then to rows.
 pub(super) trait Tile<const IN: usize, const OUT: usize>: Copy + Send + Sync {
     fn input<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN];
@@ -102,26 +104,26 @@ impl Tile<6, 4> for F4 {
     #[inline(always)]
     fn input<S: Simd>(simd: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
         let c = |value: f32| simd.splat_f32s(value);
-        let even_a = simd.mul_add_e_f32s(c(-B2), d[2], d[4]);
-        let odd_a = simd.mul_add_e_f32s(c(-B2), d[1], d[3]);
-        let even_b = simd.mul_add_e_f32s(c(-A2), d[2], d[4]);
-        let odd_b = simd.mul_add_e_f32s(c(-A2), d[1], d[3]);
+        let even_a = fma(simd, c(-B2), d[2], d[4]);
+        let odd_a = fma(simd, c(-B2), d[1], d[3]);
+        let even_b = fma(simd, c(-A2), d[2], d[4]);
+        let odd_b = fma(simd, c(-A2), d[1], d[3]);
         [
-            simd.mul_add_e_f32s(c(-SUM), d[2], simd.add_f32s(d[0], d[4])),
-            simd.mul_add_e_f32s(c(A), odd_a, even_a),
-            simd.mul_add_e_f32s(c(-A), odd_a, even_a),
-            simd.mul_add_e_f32s(c(B), odd_b, even_b),
-            simd.mul_add_e_f32s(c(-B), odd_b, even_b),
-            simd.mul_add_e_f32s(c(-SUM), d[3], simd.add_f32s(d[1], d[5])),
+            fma(simd, c(-SUM), d[2], simd.add_f32s(d[0], d[4])),
+            fma(simd, c(A), odd_a, even_a),
+            fma(simd, c(-A), odd_a, even_a),
+            fma(simd, c(B), odd_b, even_b),
+            fma(simd, c(-B), odd_b, even_b),
+            fma(simd, c(-SUM), d[3], simd.add_f32s(d[1], d[5])),
         ]
     }
 
     #[inline(always)]
     fn weights<S: Simd>(simd: S, g: [S::f32s; 3]) -> [S::f32s; 6] {
         let c = |value: f32| simd.splat_f32s(value);
-        let even_a = simd.mul_f32s(c(FA), simd.mul_add_e_f32s(c(A2), g[2], g[0]));
+        let even_a = simd.mul_f32s(c(FA), fma(simd, c(A2), g[2], g[0]));
         let odd_a = simd.mul_f32s(c(FA * A), g[1]);
-        let even_b = simd.mul_f32s(c(FB), simd.mul_add_e_f32s(c(B2), g[2], g[0]));
+        let even_b = simd.mul_f32s(c(FB), fma(simd, c(B2), g[2], g[0]));
         let odd_b = simd.mul_f32s(c(FB * B), g[1]);
         [
             g[0],
@@ -143,7 +145,7 @@ impl Tile<6, 4> for F4 {
         [
             simd.add_f32s(u[0], simd.add_f32s(sum_a, sum_b)),
             simd.add_f32s(difference_a, difference_b),
-            simd.mul_add_e_f32s(c(A2), sum_a, simd.mul_add_e_f32s(c(B2), sum_b, u[5])),
+            fma(simd, c(A2), sum_a, fma(simd, c(B2), sum_b, u[5])),
         ]
     }
 
@@ -154,22 +156,22 @@ impl Tile<6, 4> for F4 {
         let sum_b = simd.add_f32s(m[3], m[4]);
         let difference_a = simd.sub_f32s(m[1], m[2]);
         let difference_b = simd.sub_f32s(m[3], m[4]);
-        let cubes = simd.mul_add_e_f32s(c(B3), difference_b, m[5]);
+        let cubes = fma(simd, c(B3), difference_b, m[5]);
         [
             simd.add_f32s(m[0], simd.add_f32s(sum_a, sum_b)),
-            simd.mul_add_e_f32s(c(A), difference_a, simd.mul_f32s(c(B), difference_b)),
-            simd.mul_add_e_f32s(c(A2), sum_a, simd.mul_f32s(c(B2), sum_b)),
-            simd.mul_add_e_f32s(c(A3), difference_a, cubes),
+            fma(simd, c(A), difference_a, simd.mul_f32s(c(B), difference_b)),
+            fma(simd, c(A2), sum_a, simd.mul_f32s(c(B2), sum_b)),
+            fma(simd, c(A3), difference_a, cubes),
         ]
     }
 
     #[inline(always)]
     fn output_adjoint<S: Simd>(simd: S, y: [S::f32s; 4]) -> [S::f32s; 6] {
         let c = |value: f32| simd.splat_f32s(value);
-        let even_a = simd.mul_add_e_f32s(c(A2), y[2], y[0]);
-        let even_b = simd.mul_add_e_f32s(c(B2), y[2], y[0]);
-        let odd_a = simd.mul_add_e_f32s(c(A3), y[3], simd.mul_f32s(c(A), y[1]));
-        let odd_b = simd.mul_add_e_f32s(c(B3), y[3], simd.mul_f32s(c(B), y[1]));
+        let even_a = fma(simd, c(A2), y[2], y[0]);
+        let even_b = fma(simd, c(B2), y[2], y[0]);
+        let odd_a = fma(simd, c(A3), y[3], simd.mul_f32s(c(A), y[1]));
+        let odd_b = fma(simd, c(B3), y[3], simd.mul_f32s(c(B), y[1]));
         [
             y[0],
             simd.add_f32s(even_a, odd_a),

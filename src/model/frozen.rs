@@ -7,10 +7,9 @@ use burn::tensor::Tensor;
 
 use super::block::{Block, ConvNorm, STEM_POOL};
 use super::resnet::ResNet;
-use crate::kernels::inference::{FrozenConv, Size};
 use crate::kernels::layer::{self, values};
 use crate::kernels::pool::{PoolShape, average, max_pool};
-use crate::kernels::{Isa, scratch};
+use crate::kernels::{FrozenConv, Isa, Size, scratch};
 
 /// See the module.
 #[derive(Debug)]
@@ -73,41 +72,13 @@ impl FrozenResNet {
     }
 
     fn run(&self, pixels: &[f32], size: Size, features: &mut [f32]) {
-        let isa = self.isa;
-        let (stem_size, channels) = self.stem.output(size);
-        let stem_len = len(stem_size, channels);
-        let pool = PoolShape {
-            n: size.n,
-            h: stem_size.h,
-            w: stem_size.w,
-            k: channels,
-            window: STEM_POOL.window,
-            stride: STEM_POOL.stride,
-            pad: STEM_POOL.pad,
-        };
-        let pooled = Size {
-            n: size.n,
-            h: pool.oh(),
-            w: pool.ow(),
-        };
-        let largest = self.largest_map(pooled).max(pool.output_len());
-        // The stem's result lies where the other maps come later.
-        let others = stem_len.max((MAPS - 1) * largest);
-        scratch::with(largest + others, |memory| {
-            let (first, rest) = memory.split_at_mut(largest);
-            self.stem.forward(pixels, size, None, true, rest);
-            let first_len = pool.output_len();
-            max_pool(
-                isa,
-                &rest[..stem_len],
-                &pool,
-                None,
-                &mut first[..first_len],
-                None,
-            );
-            let mut others = rest.chunks_mut(largest);
-            let mut next = || others.next().unwrap_or_default();
-            let mut maps = [first, next(), next(), next()];
+        let (pooled, channels) = self.stem_output(size);
+        let largest = self.largest_map(pooled).max(len(pooled, channels));
+        scratch::with(MAPS * largest, |memory| {
+            let mut maps = memory.chunks_mut(largest);
+            let mut next = || maps.next().unwrap_or_default();
+            let mut maps = [next(), next(), next(), next()];
+            self.run_stem(pixels, size, maps[0]);
             let (mut size, mut channels) = (pooled, channels);
             for block in &self.blocks {
                 (size, channels) = block.run(&mut maps, size);
@@ -118,6 +89,45 @@ impl FrozenResNet {
                 channels,
                 features,
             );
+        });
+    }
+
+    /// Size and channels of the stem's pooled result.
+    fn stem_output(&self, size: Size) -> (Size, usize) {
+        let (size, channels) = self.stem.output(size);
+        let pool = stem_pool(size, channels);
+        let (h, w) = (pool.oh(), pool.ow());
+        (Size { h, w, ..size }, channels)
+    }
+
+    /// The stem and its pooling, a few images at a time: it makes the largest feature map of all, four times the next.
+    fn run_stem(&self, pixels: &[f32], size: Size, pooled: &mut [f32]) {
+        /// Images whose map fits into the third cache.
+        const IMAGES: usize = 4;
+        let group = Size {
+            n: IMAGES.min(size.n),
+            ..size
+        };
+        let (map, channels) = self.stem.output(group);
+        let (one, _) = self.stem_output(Size { n: 1, ..size });
+        let (pixels_len, pooled_len) = (len(Size { n: 1, ..size }, 3), len(one, channels));
+        scratch::with(len(map, channels), |memory| {
+            let inputs = pixels.chunks(IMAGES * pixels_len);
+            for (pixels, pooled) in inputs.zip(pooled.chunks_mut(IMAGES * pooled_len)) {
+                let n = pixels.len() / pixels_len;
+                let map = Size { n, ..map };
+                self.stem
+                    .forward(pixels, Size { n, ..size }, None, true, memory);
+                let (z, pool) = (&memory[..len(map, channels)], stem_pool(map, channels));
+                max_pool(
+                    self.isa,
+                    z,
+                    &pool,
+                    None,
+                    &mut pooled[..n * pooled_len],
+                    None,
+                );
+            }
         });
     }
 
@@ -132,6 +142,19 @@ impl FrozenResNet {
             }
         }
         largest
+    }
+}
+
+/// The pooling behind the stem, whose result has this size.
+fn stem_pool(size: Size, channels: usize) -> PoolShape {
+    PoolShape {
+        n: size.n,
+        h: size.h,
+        w: size.w,
+        k: channels,
+        window: STEM_POOL.window,
+        stride: STEM_POOL.stride,
+        pad: STEM_POOL.pad,
     }
 }
 

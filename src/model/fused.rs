@@ -170,4 +170,56 @@ mod tests {
             assert!(difference.into_scalar::<f32>() < 1e-4);
         }
     }
+
+    /// The largest difference of two logits, in units of the largest logit.
+    fn distance(a: Tensor<2>, b: Tensor<2>) -> f32 {
+        let scale = b.clone().abs().max().into_scalar::<f32>();
+        (a - b).abs().max().into_scalar::<f32>() / scale
+    }
+
+    #[test]
+    fn the_kernels_compute_what_burn_computes() {
+        // Full width, so that Winograd takes part, and sizes that its tiles don't divide.
+        for (architecture, [n, height, width]) in [
+            (Architecture::Resnet18, [2, 75, 118]),
+            (Architecture::Resnet34, [6, 64, 64]),
+            (Architecture::Resnet50, [1, 64, 97]),
+        ] {
+            let device = Device::flex();
+            let model = ResNet::new(&ResNetConfig::new(architecture, 10), 3, &device).unwrap();
+            let noise = burn::tensor::Distribution::Normal(0.0, 1.0);
+            let images = Tensor::<4>::random([n, 3, height, width], noise, &device);
+            // Training moves the statistics away from the identity.
+            model.forward(images.clone(), Mode::Train);
+            let stock = FusedResNet {
+                backbone: Backbone::burn(&model),
+                fc: model.fc.clone(),
+            };
+            let expected = stock.forward(images.clone());
+            let kernels = model.fused();
+            assert!(matches!(kernels.backbone, Backbone::Kernels(_)));
+            let error = distance(kernels.forward(images.clone()), expected.clone());
+            assert!(error < 1e-5, "{architecture:?}: {error:e}");
+            let layers = distance(model.forward(images, Mode::Eval), expected);
+            assert!(
+                layers < 1e-5,
+                "{architecture:?}, layer by layer: {layers:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_batch_gives_what_its_images_give_alone() {
+        let device = Device::flex();
+        let config = ResNetConfig::new(Architecture::Resnet18, 10);
+        let model = ResNet::new(&config, 3, &device).unwrap().fused();
+        let noise = burn::tensor::Distribution::Normal(0.0, 1.0);
+        let images = Tensor::<4>::random([9, 3, 64, 64], noise, &device);
+        let together = model.forward(images.clone());
+        for i in 0..9 {
+            let alone = model.forward(images.clone().slice([i..i + 1]));
+            // The algorithm may differ with the number of images.
+            assert!(distance(together.clone().slice([i..i + 1]), alone) < 1e-5);
+        }
+    }
 }

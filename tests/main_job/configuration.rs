@@ -309,6 +309,11 @@ fn small_commands_answer() {
         serde_json::from_str(&sandbox.run(&["doctor", "--json"]).succeeded().stdout).unwrap();
     assert_eq!(doctor["device"], "cpu");
     assert!(doctor["cores"].as_u64().unwrap() > 0);
+    let kernels = doctor["cpu_kernels"].as_str().unwrap();
+    assert!(
+        kernels.ends_with("winograd and direct convolutions"),
+        "{kernels}"
+    );
     let zoo: serde_json::Value =
         serde_json::from_str(&sandbox.run(&["zoo", "list", "--json"]).succeeded().stdout).unwrap();
     assert!(

@@ -57,6 +57,44 @@ fn eval_agrees_with_the_end_of_training() {
 }
 
 #[test]
+fn every_choice_of_kernels_gives_the_same_probabilities() {
+    let sandbox = Sandbox::with_model();
+    let predict = |kernels: &str| {
+        let arguments = ["predict", "--model", "run", "--json", "data/test/2.bee"];
+        let mut command = sandbox.command(&arguments);
+        command.env("SAGEMAKER_BURN_KERNELS", kernels);
+        finish(command).succeeded()
+    };
+    let probabilities = |text: &str| -> Vec<f64> {
+        let lines = json_lines(text);
+        let guesses = lines
+            .iter()
+            .flat_map(|line| line["predictions"].as_array().unwrap());
+        guesses
+            .map(|guess| guess["probability"].as_f64().unwrap())
+            .collect()
+    };
+    let best = probabilities(&predict("").stdout);
+    assert!(best.len() >= 12);
+    for kernels in ["direct", "plain", "plain,direct"] {
+        let found = probabilities(&predict(kernels).stdout);
+        let pairs = best.iter().zip(&found);
+        let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(
+            found.len() == best.len() && difference < 1e-4,
+            "{kernels}: {difference:e}"
+        );
+    }
+    let nonsense = predict("abacus");
+    assert!(
+        nonsense
+            .stderr
+            .contains("SAGEMAKER_BURN_KERNELS: abacus is ignored")
+    );
+    assert_eq!(probabilities(&nonsense.stdout), best);
+}
+
+#[test]
 fn predict_gives_what_eval_counts() {
     let sandbox = Sandbox::with_model();
     let ended = sandbox
