@@ -61,6 +61,14 @@ pub struct Parameters {
     pub beta: Tensor<1>,
 }
 
+/// The moments of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchMoments {
+    pub moments: Moments,
+    /// Values of each channel that they were taken of.
+    pub count: usize,
+}
+
 /// Whether this room computes with `tensor`: float32 on the CPU backend.
 pub fn accepts<const D: usize>(tensor: &Tensor<D>) -> bool {
     let inner = |t: Tensor<D>| t.try_into_primitive::<Flex>().is_ok();
@@ -132,7 +140,7 @@ pub fn forward(
     parameters: Parameters,
     shortcut: Option<Tensor<4>>,
     layer: &Layer,
-) -> (Tensor<4>, Option<Moments>) {
+) -> (Tensor<4>, Option<BatchMoments>) {
     let tracked = |t: Tensor<4>| t.try_into_primitive::<Autodiff<Flex>>();
     let Parameters {
         weight,
@@ -191,8 +199,11 @@ struct Saved {
 }
 
 impl Saved {
-    fn batch_moments(&self, layer: &Layer) -> Option<Moments> {
-        matches!(layer.statistics, Statistics::Batch).then(|| self.moments.clone())
+    fn batch_moments(&self, layer: &Layer) -> Option<BatchMoments> {
+        matches!(layer.statistics, Statistics::Batch).then(|| BatchMoments {
+            moments: self.moments.clone(),
+            count: self.shape.output_len() / self.shape.k,
+        })
     }
 
     fn pool_shape(&self, pool: Pool) -> PoolShape {
@@ -293,7 +304,7 @@ fn forward_tracked(
     [gamma, beta]: [Tracked; 2],
     shortcut: Option<Tracked>,
     layer: &Layer,
-) -> (Tracked, Option<Moments>) {
+) -> (Tracked, Option<BatchMoments>) {
     let inputs = Inputs {
         x: x.primitive().to_contiguous(),
         weight: weight.primitive().to_contiguous(),

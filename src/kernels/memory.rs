@@ -24,8 +24,7 @@ impl Piece {
     pub fn new(len: usize) -> Self {
         let spare = Self::LINE / size_of::<f32>() - 1;
         // The system clears large memory at the first touch, which may be on any thread.
-        let mut memory = vec![0.0f32; len + spare];
-        advise_large_pages(&mut memory);
+        let memory = vec![0.0f32; len + spare];
         let start = memory.as_ptr().align_offset(Self::LINE).min(spare);
         Self { memory, start, len }
     }
@@ -41,23 +40,6 @@ impl Piece {
     fn as_floats(&self) -> &[f32] {
         &self.memory[self.start..][..self.len]
     }
-}
-
-/// Asks for pages of 2 MB instead of 4 KB, where the memory is large enough to hold one. Packed weights and feature maps are
-/// far larger than what the processor can remember of 4 KB pages.
-fn advise_large_pages(memory: &mut [f32]) {
-    #[cfg(target_os = "linux")]
-    {
-        const LARGE: usize = 2 << 20;
-        let start = (memory.as_ptr() as usize).next_multiple_of(LARGE);
-        let end = memory.as_ptr_range().end as usize / LARGE * LARGE;
-        if start < end {
-            // SAFETY: whole pages inside of `memory`; the advice changes no contents. Whether it is followed is no matter.
-            unsafe { libc::madvise(start as *mut _, end - start, libc::MADV_HUGEPAGE) };
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = memory;
 }
 
 /// Pieces that are not in use.
@@ -82,7 +64,7 @@ impl Free {
     /// Requests after which a piece that nobody wanted is given up: several training steps of the deepest network.
     const PATIENCE: u64 = 2048;
     /// A piece may be so many times longer than what is asked for.
-    const WASTE: usize = 4;
+    const WASTE: usize = 2;
 
     /// The shortest piece that holds `len` floats.
     fn take(&mut self, len: usize) -> Option<Piece> {
@@ -204,7 +186,7 @@ mod tests {
         let mut free = free_pieces(&[(100, 0), (30, 0)], 0);
         assert_eq!(free.take(20).unwrap().len(), 30);
         assert!(free.take(20).is_none(), "five times too long");
-        assert_eq!(free.take(25).unwrap().len(), 100);
+        assert_eq!(free.take(50).unwrap().len(), 100);
         assert!(free.take(1).is_none());
     }
 

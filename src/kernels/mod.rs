@@ -18,7 +18,7 @@
 //! - Every sum runs in registers over panels that were [packed](self::Packed) for it; with AVX-512 the multiplication reaches 97 % of
 //!   what the processor can do. pulp chooses the instruction set when the program runs: [`Isa`].
 //! - Batch norm, ReLU and additions only move memory. Forward they take two passes, backward two.
-//! - Fresh memory costs a page fault every 4 KB. Feature maps [keep theirs](self::memory), in large pages.
+//! - Fresh memory costs a page fault every 4 KB. Feature maps [keep theirs](self::memory).
 //!
 //! Results depend on shapes alone: not on the number of threads, not on what runs beside. Winograd's rounding errors are about three
 //! times those of the direct sum, which leaves the logits of a trained ResNet18 within 1e-4 of each other (measured: 1e-5).

@@ -191,7 +191,7 @@ fn block_sums(
 /// There are no rows, or the last one is not whole.
 pub fn moments(isa: Isa, z: &[f32], k: usize) -> Moments {
     assert!(
-        !z.is_empty() && z.len() % k == 0,
+        !z.is_empty() && z.len().is_multiple_of(k),
         "{} values, {k} channels",
         z.len()
     );
@@ -242,7 +242,7 @@ pub fn scale_shift(
     y: &mut [f32],
 ) {
     let k = scale.len();
-    assert!(shift.len() == k && z.len() == y.len() && z.len() % k == 0);
+    assert!(shift.len() == k && z.len() == y.len() && z.len().is_multiple_of(k));
     assert!(shortcut.is_none_or(|shortcut| shortcut.len() == z.len()));
     let block = block_rows(k) * k;
     y.par_chunks_mut(block).enumerate().for_each(|(i, y)| {
@@ -373,7 +373,7 @@ pub fn gradient_sums(
     mean: &[f32],
 ) -> GradientSums {
     let k = mean.len();
-    assert!(gradient.len() == z.len() && z.len() % k == 0);
+    assert!(gradient.len() == z.len() && z.len().is_multiple_of(k));
     assert!(output.is_none_or(|output| output.len() == z.len()));
     let sums = block_sums(z.len() / k, k, |rows, sums| {
         let terms = Products {
@@ -434,11 +434,10 @@ impl InputGradient {
         sums: &GradientSums,
         rows: usize,
     ) -> Self {
-        let k = gamma.len();
-        let mut result = Self::fixed(&vec![0.0; k]);
-        for i in 0..k {
+        let mut result = Self::fixed(&vec![0.0; gamma.len()]);
+        for (i, gamma) in gamma.iter().enumerate() {
             let precision = 1.0 / (f64::from(moments.variance[i]) + epsilon);
-            let scale = f64::from(gamma[i]) * precision.sqrt();
+            let scale = f64::from(*gamma) * precision.sqrt();
             let gradient = f64::from(sums.gradient[i]) / rows as f64;
             let slope = f64::from(sums.product[i]) / rows as f64 * precision;
             result.of_gradient[i] = scale as f32;
@@ -462,7 +461,7 @@ pub fn input_gradient(
     keep: bool,
 ) {
     let k = terms.of_gradient.len();
-    assert!(gradient.len() == z.len() && z.len() % k == 0);
+    assert!(gradient.len() == z.len() && z.len().is_multiple_of(k));
     assert!(output.is_none_or(|output| output.len() == z.len()));
     let block = block_rows(k) * k;
     let blocks = gradient.par_chunks_mut(block).zip(z.par_chunks_mut(block));

@@ -167,7 +167,7 @@ impl WithSimd for PoolLine<'_> {
 /// # Panics
 /// Lengths that don't fit together.
 pub fn average(x: &[f32], pixels: usize, k: usize, y: &mut [f32]) {
-    assert!(x.len() == y.len() * pixels && y.len() % k == 0);
+    assert!(x.len() == y.len() * pixels && y.len().is_multiple_of(k));
     for (image, mean) in x.chunks(pixels * k).zip(y.chunks_mut(k)) {
         mean.fill(0.0);
         for pixel in image.chunks(k) {
@@ -409,12 +409,10 @@ mod tests {
                     z: &z,
                 };
                 let sums = pool.sums(isa, &mean);
-                for k in 0..shape.k {
+                for (k, mean) in mean.iter().enumerate() {
                     let of = |i: &usize| channel(*i) == k;
                     let sum: f32 = (0..z.len()).filter(of).map(|i| reaching[i]).sum();
-                    let products = (0..z.len())
-                        .filter(of)
-                        .map(|i| reaching[i] * (z[i] - mean[k]));
+                    let products = (0..z.len()).filter(of).map(|i| reaching[i] * (z[i] - mean));
                     assert!((sums.gradient[k] - sum).abs() < 1e-5);
                     assert!((sums.product[k] - products.sum::<f32>()).abs() < 1e-5);
                 }

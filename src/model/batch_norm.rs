@@ -15,7 +15,7 @@ use burn::tensor::{
     module::{batch_norm, batch_norm_train},
 };
 
-use crate::kernels::layer::{Statistics, tensor, values};
+use crate::kernels::layer::{BatchMoments, Statistics, tensor, values};
 use crate::kernels::norm::Moments;
 
 /// Weight of the newest batch in the running statistics, as in PyTorch.
@@ -83,10 +83,9 @@ impl BatchNorm2d {
         }
     }
 
-    /// Moves the running statistics by the moments of a batch with `count` values per channel.
-    pub(crate) fn absorb(&self, moments: Moments, count: usize) {
-        // One value per channel has no spread; without the guard the variance would become NaN.
-        let unbiased = count as f64 / (count as f64 - 1.0).max(1.0);
+    /// Moves the running statistics by the moments of a batch.
+    pub(crate) fn absorb(&self, BatchMoments { moments, count }: BatchMoments) {
+        let unbiased = unbiased(count as f64);
         let channels = moments.mean.len();
         let variance = tensor(moments.variance, [channels]).mul_scalar(unbiased);
         self.running_mean.blend(tensor(moments.mean, [channels]));
@@ -97,13 +96,18 @@ impl BatchNorm2d {
         let [n, _, height, width] = input.dims();
         let count = (n * height * width) as f64;
         let result = batch_norm_train(input, self.gamma.val(), self.beta.val(), self.epsilon);
-        // One value per channel has no spread; without the guard the variance would become NaN.
         let variance = result.variance.cast(DType::F32);
-        let unbiased = variance.mul_scalar(count / (count - 1.0).max(1.0));
+        let unbiased = variance.mul_scalar(unbiased(count));
         self.running_mean.blend(result.mean);
         self.running_var.blend(unbiased);
         result.output
     }
+}
+
+/// What makes the variance of `count` values that of all values there could be. One value per channel has no spread; without the
+/// guard the variance would become NaN.
+fn unbiased(count: f64) -> f64 {
+    count / (count - 1.0).max(1.0)
 }
 
 /// A statistic that a forward pass may move, always float32: a tenth of a small difference would be
@@ -133,6 +137,7 @@ impl RunningStatistic {
     fn blend(&self, batch: Tensor<1>) {
         let mut value = self.lock();
         let kept = value.clone().mul_scalar(1.0 - MOMENTUM);
+        // The kernels give the moments of a batch without autodiff.
         let batch = match value.device().is_autodiff() {
             true if !batch.device().is_autodiff() => Tensor::from_inner(batch),
             _ => batch.detach(),

@@ -53,11 +53,9 @@ impl ConvNorm {
             gamma: self.norm.gamma.val(),
             beta: self.norm.beta.val(),
         };
-        let (output, moments) = layer::forward(input.clone(), parameters, shortcut, &layer);
+        let (output, moments) = layer::forward(input, parameters, shortcut, &layer);
         if let Some(moments) = moments {
-            let [n, height, width, _] = input.dims();
-            let count = n * (height.div_ceil(self.stride)) * (width.div_ceil(self.stride));
-            self.norm.absorb(moments, count);
+            self.norm.absorb(moments);
         }
         output
     }
