@@ -35,11 +35,11 @@ impl Packed {
     /// Packs weights `[k, c, kh, kw]`.
     ///
     /// # Panics
-    /// The weights don't have the shape's length, or the algorithm is not among [`Algorithm::possible`].
+    /// The weights don't have the shape's length, the algorithm is not among [`Algorithm::possible`], or the processor lacks `isa`.
     pub fn new(isa: Isa, algorithm: Algorithm, weights: &[f32], shape: &ConvShape) -> Self {
-        check(shape, algorithm);
+        check(isa, shape, algorithm);
         let direction = Direction::Forward;
-        let mut values = Map::new(packed_len(isa, algorithm, shape, direction));
+        let mut values = Map::exact(packed_len(isa, algorithm, shape, direction));
         pack(isa, algorithm, weights, shape, direction, &mut values);
         Self {
             isa,
@@ -71,7 +71,8 @@ impl Packed {
     }
 }
 
-fn check(shape: &ConvShape, algorithm: Algorithm) {
+fn check(isa: Isa, shape: &ConvShape, algorithm: Algorithm) {
+    assert!(isa.is_here(), "this processor has no {isa:?}");
     shape.check();
     assert!(
         Algorithm::possible(shape).contains(&algorithm),
@@ -88,7 +89,7 @@ fn forward(
     epilogue: Epilogue,
     y: &mut [f32],
 ) {
-    check(shape, algorithm);
+    check(isa, shape, algorithm);
     assert_eq!(x.len(), shape.input_len(), "{shape:?}");
     assert_eq!(y.len(), shape.output_len(), "{shape:?}");
     assert!(epilogue.bias.is_none_or(|bias| bias.len() == shape.k));
@@ -111,7 +112,7 @@ fn forward(
 /// # Panics
 /// A length that is not the shape's.
 pub fn convolve(isa: Isa, x: &[f32], shape: &ConvShape, weights: &[f32], y: &mut [f32]) {
-    shape.check();
+    check(isa, shape, Algorithm::Direct);
     let algorithm = Algorithm::choose(shape);
     let direction = Direction::Forward;
     scratch::with(packed_len(isa, algorithm, shape, direction), |packed| {
@@ -125,7 +126,7 @@ pub fn convolve(isa: Isa, x: &[f32], shape: &ConvShape, weights: &[f32], y: &mut
 /// # Panics
 /// A length that is not the shape's.
 pub fn input_gradient(isa: Isa, dy: &[f32], shape: &ConvShape, weights: &[f32], dx: &mut [f32]) {
-    shape.check();
+    check(isa, shape, Algorithm::Direct);
     assert_eq!(dx.len(), shape.input_len(), "{shape:?}");
     assert_eq!(dy.len(), shape.output_len(), "{shape:?}");
     let transposed = shape.transposed();
@@ -159,7 +160,7 @@ pub fn weight_gradient_by(
     dy: &[f32],
     dw: &mut [f32],
 ) {
-    check(shape, algorithm);
+    check(isa, shape, algorithm);
     assert_eq!(x.len(), shape.input_len(), "{shape:?}");
     assert_eq!(dy.len(), shape.output_len(), "{shape:?}");
     assert_eq!(dw.len(), shape.weights_len(), "{shape:?}");
@@ -306,6 +307,26 @@ mod tests {
                     relative_error(&y, &expected) < TOLERANCE,
                     "{algorithm:?} {shape:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn nan_is_not_hidden() {
+        for shape in shapes().take(3) {
+            let (x, mut weights) = (noise(shape.input_len(), 1), noise(shape.weights_len(), 2));
+            weights[0] = f32::NAN;
+            for isa in Isa::available() {
+                for algorithm in Algorithm::possible(&shape) {
+                    let packed = Packed::new(isa, *algorithm, &weights, &shape);
+                    let mut y = vec![0.0; shape.output_len()];
+                    let epilogue = Epilogue {
+                        relu: true,
+                        ..Default::default()
+                    };
+                    packed.forward(&x, &shape, epilogue, &mut y);
+                    assert!(y.iter().any(|v| v.is_nan()), "{isa:?} {algorithm:?}");
+                }
             }
         }
     }

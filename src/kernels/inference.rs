@@ -12,6 +12,7 @@ use super::{Algorithm, ConvShape, Epilogue, Isa};
 #[derive(Debug)]
 pub struct FrozenConv {
     isa: Isa,
+    /// Empty where they need no other packing.
     weights: Vec<f32>,
     bias: Vec<f32>,
     /// With sizes of images that don't count.
@@ -53,12 +54,20 @@ impl FrozenConv {
         };
         assert_eq!(weights.len(), shape.weights_len());
         assert_eq!(bias.len(), k);
+        let mut packed: [OnceLock<Packed>; 3] = Default::default();
+        let mut weights = weights;
+        if Algorithm::possible(&shape) == [Algorithm::Direct] {
+            // One packing is all that will ever be asked for.
+            let values = Packed::new(isa, Algorithm::Direct, &weights, &shape);
+            packed[Algorithm::Direct as usize] = OnceLock::from(values);
+            weights = Vec::new();
+        }
         Self {
             isa,
             weights,
             bias,
             shape,
-            packed: Default::default(),
+            packed,
         }
     }
 
@@ -97,8 +106,16 @@ impl FrozenConv {
     ) {
         let shape = self.shape(size);
         let algorithm = Algorithm::choose(&shape);
-        let packed = self.packed[algorithm as usize]
-            .get_or_init(|| Packed::new(self.isa, algorithm, &self.weights, &shape));
+        let cell = &self.packed[algorithm as usize];
+        let packed = match cell.get() {
+            Some(packed) => packed,
+            // Not inside of the cell's initialisation: packing is parallel, a thread that waits for its parts may take up another
+            // call that needs this very cell, and would wait for itself. Packing twice does no harm.
+            None => {
+                let packed = Packed::new(self.isa, algorithm, &self.weights, &shape);
+                cell.get_or_init(|| packed)
+            }
+        };
         let epilogue = Epilogue {
             bias: Some(&self.bias),
             shortcut: shortcut.map(|shortcut| &shortcut[..shape.output_len()]),

@@ -241,6 +241,23 @@ fn compute_here(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Va
         stride: layer.stride,
         pad: layer.pad,
     };
+    for (name, values) in [("gamma", &inputs.gamma), ("beta", &inputs.beta)] {
+        assert_eq!(slice(values).len(), k, "{name} has one value per channel");
+    }
+    if let Statistics::Fixed(Moments { mean, variance }) = &layer.statistics {
+        assert!(
+            mean.len() == k && variance.len() == k,
+            "moments have one value per channel"
+        );
+    }
+    if let Some(shortcut) = shortcut {
+        let result: [usize; 4] = shortcut.shape().dims();
+        assert_eq!(
+            result,
+            [n, shape.oh(), shape.ow(), k],
+            "the shortcut has the result's shape"
+        );
+    }
     let mut z = Map::new(shape.output_len());
     convolve(isa, slice(&inputs.x), &shape, slice(&inputs.weight), &mut z);
     let moments = match &layer.statistics {

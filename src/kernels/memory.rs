@@ -2,7 +2,7 @@
 //!
 //! Input: a length. Output: [`Map`], that many floats with arbitrary contents, which a Burn tensor can own. Fresh memory costs a page
 //! fault for every 4 KB and is cleared by the system: a sixth of a training step's time went there. Dropped maps are
-//! therefore kept and given out again; pieces that nobody has asked for in a while go back to the system.
+//! therefore kept and given out again; pieces that were not needed for the last thousand requests go back to the system.
 
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
@@ -61,8 +61,8 @@ fn free() -> MutexGuard<'static, Free> {
 }
 
 impl Free {
-    /// Requests after which a piece that nobody wanted is given up: several training steps of the deepest network.
-    const PATIENCE: u64 = 2048;
+    /// Requests after which a piece that nobody wanted is given up: more than a training step of the deepest network makes.
+    const PATIENCE: u64 = 1024;
     /// A piece may be so many times longer than what is asked for.
     const WASTE: usize = 2;
 
@@ -73,11 +73,10 @@ impl Free {
         let found = (0..self.pieces.len())
             .filter(|i| fits(&self.pieces[*i].0))
             .min_by_key(|i| self.pieces[*i].0.len);
-        if found.is_none() {
-            let oldest = self.now.saturating_sub(Self::PATIENCE);
-            self.pieces.retain(|(_, last)| *last >= oldest);
-        }
-        found.map(|i| self.pieces.swap_remove(i).0)
+        let found = found.map(|i| self.pieces.swap_remove(i).0);
+        let oldest = self.now.saturating_sub(Self::PATIENCE);
+        self.pieces.retain(|(_, last)| *last >= oldest);
+        found
     }
 }
 
@@ -93,6 +92,12 @@ impl Map {
     pub fn new(len: usize) -> Self {
         let found = free().take(len);
         let piece = Some(found.unwrap_or_else(|| Piece::new(len)));
+        Self { piece, len }
+    }
+
+    /// `len` floats with arbitrary contents in a piece of just that length, for what is kept.
+    pub fn exact(len: usize) -> Self {
+        let piece = Some(Piece::new(len));
         Self { piece, len }
     }
 
@@ -142,7 +147,8 @@ impl DerefMut for Map {
 
 impl AllocationController for Map {
     fn alloc_align(&self) -> usize {
-        Piece::LINE
+        // The most that a copy of these bytes may ask for.
+        align_of::<u128>()
     }
 
     fn property(&self) -> AllocationProperty {
@@ -195,6 +201,8 @@ mod tests {
         let mut free = free_pieces(&[(1, 0), (1, 50)], Free::PATIENCE + 10);
         assert!(free.take(1000).is_none());
         assert_eq!(free.pieces.len(), 1);
+        let mut free = free_pieces(&[(1, 0), (500, 50)], Free::PATIENCE + 10);
+        assert!(free.take(500).is_some() && free.pieces.is_empty());
     }
 
     #[test]
@@ -205,6 +213,8 @@ mod tests {
         let data = TensorData::from_bytes(map.into_bytes(), [4, 5], burn::tensor::DType::F32);
         let tensor = Tensor::<2>::from_data(data, &Device::flex());
         let doubled = tensor.clone() * 2.0;
+        let bytes = Map::zeros(20).into_bytes();
+        assert_eq!(bytes.clone()[..], bytes[..]);
         assert_eq!(doubled.into_data().try_to_vec::<f32>().unwrap()[3], 10.0);
         assert_eq!(tensor.into_data().try_into_vec::<f32>().unwrap().len(), 20);
     }

@@ -20,12 +20,13 @@
 //! - Batch norm, ReLU and additions only move memory. Forward they take two passes, backward two.
 //! - Fresh memory costs a page fault every 4 KB. Feature maps [keep theirs](self::memory).
 //!
-//! Results depend on shapes alone: not on the number of threads, not on what runs beside. Winograd's rounding errors are about three
+//! Results depend on shapes and the instruction set alone: not on the number of threads, not on what runs beside. Winograd's rounding errors are about three
 //! times those of the direct sum, which leaves the logits of a trained ResNet18 within 1e-4 of each other (measured: 1e-5).
 //!
 //! `unsafe` is allowed in this room alone. The inner loops read and write through pointers: bounds checks in them cost more
-//! than the arithmetic, and the tasks of one result write to interleaved parts of it, which slices cannot express. Debug builds check
-//! every access, and the tests compare all of it with plain loops in float64 on every instruction set that the machine has.
+//! than the arithmetic, and the tasks of one result write to interleaved parts of it, which slices cannot express. Lengths are
+//! checked where a call enters; debug builds check the transforms' single accesses, too; and the tests compare all of it with plain
+//! loops in float64 on every instruction set that the machine has.
 #![allow(unsafe_code)]
 
 pub mod conv;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::simd::{Isa, Shared, at, fma, load_part, store_part};
+use super::simd::{Isa, Shared, at, fma, load_part, relu, stopped, store_part};
 
 /// Vectors of channels that are summed side by side.
 const SIDE: usize = 4;
@@ -51,8 +51,7 @@ impl Moments {
 
 /// Two sums per channel over some rows.
 pub(super) trait RowSums<S: Simd>: Copy {
-    /// What row `row` adds to the sums of the `lanes` channels from `channel` on, whose value in the block's first row is
-    /// `pivot`'s.
+    /// What row `row` adds to the sums of the `lanes` channels from `channel` on; the block begins with row `first`.
     ///
     /// # Safety
     /// The row and the channels must exist.
@@ -224,7 +223,9 @@ pub fn moments(isa: Isa, z: &[f32], k: usize) -> Moments {
     Moments {
         mean: mean.into_iter().map(|v| v as f32).collect(),
         variance: (squares.into_iter())
-            .map(|v| (v / rows as f64).max(0.0) as f32)
+            .map(|v| v / rows as f64)
+            // Rounding may leave a little less than 0; NaN stays NaN.
+            .map(|v| if v < 0.0 { 0.0 } else { v as f32 })
             .collect(),
     }
 }
@@ -272,7 +273,7 @@ impl WithSimd for ScaleShift<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (k, zero) = (self.scale.len(), simd.splat_f32s(0.0));
+        let k = self.scale.len();
         let y = Shared::new(self.y);
         for row in (0..self.z.len()).step_by(k) {
             for channel in (0..k).step_by(S::F32_LANES) {
@@ -289,7 +290,7 @@ impl WithSimd for ScaleShift<'_> {
                         value = simd.add_f32s(value, shortcut);
                     }
                     if self.relu {
-                        value = simd.max_f32s(value, zero);
+                        value = relu(simd, value);
                     }
                     store_part(simd, y.at(place, lanes), value, lanes);
                 }
@@ -350,13 +351,11 @@ unsafe fn masked<S: Simd>(
         let gradient = load_part(simd, at(gradient, place, lanes), lanes);
         match output {
             None => gradient,
-            Some(output) => {
-                let (output, zero) = (
-                    load_part(simd, at(output, place, lanes), lanes),
-                    simd.splat_f32s(0.0),
-                );
-                simd.select_f32s(simd.greater_than_f32s(output, zero), gradient, zero)
-            }
+            Some(output) => stopped(
+                simd,
+                load_part(simd, at(output, place, lanes), lanes),
+                gradient,
+            ),
         }
     }
 }
@@ -461,6 +460,7 @@ pub fn input_gradient(
     keep: bool,
 ) {
     let k = terms.of_gradient.len();
+    assert!(terms.of_input.len() == k && terms.constant.len() == k);
     assert!(gradient.len() == z.len() && z.len().is_multiple_of(k));
     assert!(output.is_none_or(|output| output.len() == z.len()));
     let block = block_rows(k) * k;
@@ -572,6 +572,21 @@ mod tests {
                 let variance = squares / ROWS as f64;
                 close(moments.variance[channel], variance, variance);
             }
+        }
+    }
+
+    #[test]
+    fn nan_is_not_hidden() {
+        for isa in Isa::available() {
+            let z = [1.0, f32::NAN, -1.0, 2.0];
+            let moments = moments(isa, &z, 2);
+            assert!(moments.mean[1].is_nan() && moments.variance[1].is_nan());
+            assert_eq!((moments.mean[0], moments.variance[0]), (0.0, 1.0));
+            let mut y = [0.0; 4];
+            scale_shift(isa, &z, (&[1.0; 2], &[0.0; 2]), None, true, &mut y);
+            assert!(y[1].is_nan() && y[0] == 1.0 && y[2] == 0.0, "{isa:?} {y:?}");
+            let sums = gradient_sums(isa, &[1.0; 4], Some(&y), &[0.0; 4], &[0.0; 2]);
+            assert_eq!(sums.gradient, [1.0, 2.0], "{isa:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::norm::{GradientSums, InputGradient, join_sums};
-use super::simd::{Isa, Shared, at, fma, load_part, store_part};
+use super::simd::{Isa, Shared, at, fma, load_part, relu, store_part};
 
 /// A pooling window that moves over images `[n, h, w, k]`, padded with values that never win.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,6 @@ impl WithSimd for PoolLine<'_> {
         } = *self.shape;
         let (oh, ow) = (self.shape.oh(), self.shape.ow());
         let (image, top) = (self.line / oh, self.line % oh * stride);
-        let zero = simd.splat_f32s(0.0);
         for column in 0..ow {
             for channel in (0..k).step_by(S::F32_LANES) {
                 let lanes = (k - channel).min(S::F32_LANES);
@@ -140,16 +139,19 @@ impl WithSimd for PoolLine<'_> {
                             if let Some((scale, shift)) = affine {
                                 value = fma(simd, value, scale, shift);
                             }
-                            let larger = simd.greater_than_f32s(value, best);
                             let here = simd.splat_f32s((i * window + j) as f32);
+                            let larger = simd.greater_than_f32s(value, best);
                             best = simd.select_f32s(larger, value, best);
                             place = simd.select_f32s(larger, here, place);
+                            // NaN wins, and nothing is larger than it afterwards.
+                            let number = simd.equal_f32s(value, value);
+                            best = simd.select_f32s(number, best, value);
+                            place = simd.select_f32s(number, place, here);
                         }
                     }
                     if affine.is_some() {
-                        let passes = simd.greater_than_f32s(best, zero);
-                        place = simd.select_f32s(passes, place, simd.splat_f32s(-1.0));
-                        best = simd.select_f32s(passes, best, zero);
+                        place = stopped_place(simd, best, place);
+                        best = relu(simd, best);
                     }
                     let to = (self.line * ow + column) * k + channel;
                     store_part(simd, self.y.at(to, lanes), best, lanes);
@@ -160,6 +162,13 @@ impl WithSimd for PoolLine<'_> {
             }
         }
     }
+}
+
+/// -1 where a ReLU stops `best`, else `place`.
+#[inline(always)]
+fn stopped_place<S: Simd>(simd: S, best: S::f32s, place: S::f32s) -> S::f32s {
+    let stops = simd.less_than_or_equal_f32s(best, simd.splat_f32s(0.0));
+    simd.select_f32s(stops, simd.splat_f32s(-1.0), place)
 }
 
 /// The mean of each channel over `pixels` pixels, `[n, pixels, k]` to `[n, k]`.
@@ -193,7 +202,12 @@ pub struct PoolGradient<'a> {
 
 impl PoolGradient<'_> {
     /// The sums that the batch norm's gradients need; `mean` is that of `z`.
+    ///
+    /// # Panics
+    /// Lengths that don't fit together.
     pub fn sums(self, isa: Isa, mean: &[f32]) -> GradientSums {
+        self.check();
+        assert_eq!(mean.len(), self.shape.k);
         let (lines, k) = (self.shape.n * self.shape.h, self.shape.k);
         let mut sums = vec![0.0; lines * 2 * k];
         sums.par_chunks_mut(2 * k)
@@ -210,6 +224,9 @@ impl PoolGradient<'_> {
     }
 
     /// The gradient of `z`, for some images: `dz` holds as many as `images` names.
+    ///
+    /// # Panics
+    /// Lengths that don't fit together, or images that are not there.
     pub fn input_gradient(
         self,
         isa: Isa,
@@ -218,7 +235,10 @@ impl PoolGradient<'_> {
         dz: &mut [f32],
     ) {
         let (h, line_len) = (self.shape.h, self.shape.w * self.shape.k);
-        assert_eq!(dz.len(), images.len() * h * line_len);
+        self.check();
+        assert!(images.end <= self.shape.n && dz.len() == images.len() * h * line_len);
+        let lengths = [&terms.of_gradient, &terms.of_input, &terms.constant].map(Vec::len);
+        assert_eq!(lengths, [self.shape.k; 3]);
         dz.par_chunks_mut(line_len)
             .enumerate()
             .for_each(|(line, dz)| {
@@ -230,6 +250,12 @@ impl PoolGradient<'_> {
                     dz,
                 });
             });
+    }
+
+    fn check(&self) {
+        assert_eq!(self.z.len(), self.shape.input_len());
+        assert_eq!(self.gradient.len(), self.shape.output_len());
+        assert_eq!(self.places.len(), self.shape.output_len());
     }
 
     /// The gradient that reaches a pixel of line `line` (counted through all images) from all windows that it won.
@@ -449,6 +475,30 @@ mod tests {
         let z = [-2.0, -1.0, -1.0, -3.0];
         max_pool(Isa::detect(), &z, &shape, None, &mut y, Some(&mut places));
         assert_eq!((y, places), ([-1.0], [1.0]));
+    }
+
+    #[test]
+    fn nan_is_not_hidden() {
+        let shape = PoolShape {
+            n: 1,
+            h: 2,
+            w: 4,
+            k: 1,
+            window: 2,
+            stride: 2,
+            pad: 0,
+        };
+        let z = [1.0, f32::NAN, -2.0, -1.0, 3.0, 2.0, -4.0, -3.0];
+        for isa in Isa::available() {
+            for affine in [None, Some((&[1.0][..], &[0.0][..]))] {
+                let (mut y, mut places) = ([0.0; 2], [0.0; 2]);
+                max_pool(isa, &z, &shape, affine, &mut y, Some(&mut places));
+                assert!(
+                    y[0].is_nan() && places[0] == 1.0,
+                    "{isa:?} {y:?} {places:?}"
+                );
+            }
+        }
     }
 
     #[test]

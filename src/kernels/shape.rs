@@ -67,6 +67,12 @@ impl ConvShape {
             self.h + 2 * self.pad >= self.kh && self.w + 2 * self.pad >= self.kw,
             "the kernel is larger than the padded image: {self:?}"
         );
+        // What the lengths are compared with must not have wrapped around.
+        let product = |sizes: [usize; 4]| sizes.into_iter().try_fold(1usize, usize::checked_mul);
+        let fits = product([self.n, self.h, self.w, self.c]).is_some()
+            && product([self.n, self.oh(), self.ow(), self.k]).is_some()
+            && product([self.k, self.c, self.kh, self.kw]).is_some();
+        assert!(fits, "too large: {self:?}");
     }
 }
 

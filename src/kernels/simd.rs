@@ -106,7 +106,7 @@ impl Isa {
         }
     }
 
-    fn is_here(self) -> bool {
+    pub(super) fn is_here(self) -> bool {
         match self {
             Isa::Plain => true,
             #[cfg(target_arch = "x86_64")]
@@ -119,7 +119,8 @@ impl Isa {
         }
     }
 
-    /// Runs `op` with this instruction set; without it (which [`Isa::available`] excludes), with the plain one.
+    /// Runs `op` with this instruction set; where the processor lacks it, with the plain one. What depends on
+    /// [`Isa::panel`] must not be called then.
     pub(super) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         #[cfg(target_arch = "x86_64")]
         match self {
@@ -161,6 +162,20 @@ pub(super) fn fma<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f3
         (4, 16) => simd.add_f32s(simd.mul_f32s(a, b), c),
         _ => simd.mul_add_e_f32s(a, b, c),
     }
+}
+
+/// The value where it is positive or NaN, else 0. Vector maxima would turn NaN into 0, on some processors, and so hide that a
+/// training has diverged.
+#[inline(always)]
+pub(super) fn relu<S: Simd>(simd: S, value: S::f32s) -> S::f32s {
+    stopped(simd, value, value)
+}
+
+/// 0 where a ReLU stopped its input, that is where `output` is not positive, else `value`.
+#[inline(always)]
+pub(super) fn stopped<S: Simd>(simd: S, output: S::f32s, value: S::f32s) -> S::f32s {
+    let zero = simd.splat_f32s(0.0);
+    simd.select_f32s(simd.less_than_or_equal_f32s(output, zero), zero, value)
 }
 
 /// A vector from `from`.

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use super::gemm::{Columns, Panel, Rows, Samples, Segment, Sink, accumulate, multiply};
 use super::scratch;
 use super::shape::{ConvShape, Epilogue};
-use super::simd::{Isa, Shared, at, load, load_part, store, store_part};
+use super::simd::{Isa, Shared, at, load, load_part, relu, store, store_part};
 use super::tile::{Tile, input_tile, output_adjoint_tile, output_tile, weights_adjoint_tile};
 
 /// The tiles that cover the output images.
@@ -496,7 +496,7 @@ pub(super) unsafe fn finish<S: Simd>(
             value = simd.add_f32s(value, load_part(simd, at(shortcut, place, lanes), lanes));
         }
         if epilogue.relu {
-            value = simd.max_f32s(value, simd.splat_f32s(0.0));
+            value = relu(simd, value);
         }
         store_part(simd, y.at(place, lanes), value, lanes);
     }

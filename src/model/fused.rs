@@ -225,4 +225,37 @@ mod tests {
             assert!(distance(together.clone().narrow(0, i, 1), alone) < 1e-5);
         }
     }
+
+    #[test]
+    fn a_network_with_nan_in_it_says_so() {
+        let device = Device::flex();
+        let config = ResNetConfig::new(Architecture::Resnet18, 10);
+        let mut model = ResNet::new(&config, 3, &device).unwrap();
+        let weight = &mut model.stages[1][0].convs[1].weight;
+        *weight = weight.clone().map(|w| w * f32::NAN);
+        let images = Tensor::<4>::ones([2, 3, 64, 64], &device);
+        for mode in [Mode::Train, Mode::Eval] {
+            let logits = model.forward(images.clone(), mode).sum();
+            assert!(logits.into_scalar::<f32>().is_nan(), "{mode:?}");
+        }
+        let logits = model.fused().forward(images).sum();
+        assert!(logits.into_scalar::<f32>().is_nan());
+    }
+
+    #[test]
+    fn threads_may_share_a_network_from_the_start() {
+        let device = Device::flex();
+        let config = ResNetConfig::new(Architecture::Resnet18, 10);
+        let model = ResNet::new(&config, 3, &device).unwrap().fused();
+        let images = Tensor::<4>::ones([1, 3, 64, 64], &device);
+        let logits: Vec<_> = std::thread::scope(|scope| {
+            let threads = (0..8).map(|_| {
+                let (model, images) = (model.clone(), images.clone());
+                scope.spawn(move || model.forward(images).into_data())
+            });
+            let threads: Vec<_> = threads.collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert!(logits.iter().all(|l| *l == logits[0]));
+    }
 }
