@@ -3,16 +3,21 @@
 //! Input: images `[n, h, w, c]` and packed weights. Output: `[n, oh, ow, k]`, or either gradient. Images are copied into a
 //! frame of zeros, a few at a time, so that a line of the kernel meets `kw * c` consecutive values and no pixel needs a check.
 
+mod input_gradient;
+mod weight_gradient;
+
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::gemm::{Columns, Panel, Rows, Samples, Segment, Sink, accumulate, multiply};
+pub(super) use self::input_gradient::input_gradient;
+pub(super) use self::weight_gradient::weight_gradient;
+use super::epilogue::{Epilogue, finish};
+use super::gemm::{Panel, Rows, Segment, Sink, multiply};
 use super::scratch;
-use super::shape::{ConvShape, Epilogue};
+use super::shape::ConvShape;
 use super::simd::{Isa, Shared, at};
-use super::winograd::finish;
 
 /// Framed images that are held at a time, in floats: a part of the third cache.
 const GROUP: usize = 1 << 20;
@@ -237,260 +242,6 @@ impl<S: Simd> Sink<S> for ToImage<'_> {
             if lanes > 0 {
                 let place = pixel + channel;
                 unsafe { finish(simd, self.epilogue, value, self.y, place, channel, lanes) };
-            }
-        }
-    }
-}
-
-/// The gradient of the input, given that of the output and weights packed for it.
-///
-/// Pixels of the input fall into `stride * stride` classes by their remainders. All pixels of a class meet the same taps of the
-/// kernel, at neighbouring outputs for neighbouring pixels, so that each class is a convolution of its own.
-pub(super) fn input_gradient(
-    isa: Isa,
-    dy: &[f32],
-    shape: &ConvShape,
-    packed: &[f32],
-    dx: &mut [f32],
-) {
-    let (oh, ow) = (shape.oh(), shape.ow());
-    let (vertical, frame_top, frame_height) = taps_by_class(shape.kh, shape, shape.h, oh);
-    let (horizontal, frame_left, frame_width) = taps_by_class(shape.kw, shape, shape.w, ow);
-    let frame = Frame {
-        h: oh,
-        w: ow,
-        c: shape.k,
-        top: frame_top,
-        left: frame_left,
-        height: frame_height,
-        width: frame_width,
-    };
-    // Classes without taps, and pixels beyond the last kernel, have no gradient.
-    let all_covered = vertical
-        .iter()
-        .chain(&horizontal)
-        .all(|class| !class.taps.is_empty());
-    if !all_covered {
-        dx.fill(0.0);
-    }
-    let dx = Shared::new(dx);
-    let width = isa.panel();
-    frame.for_groups(dy, |images, framed| {
-        for down in &vertical {
-            for right in &horizontal {
-                let segments: Vec<_> = (down.taps.iter())
-                    .flat_map(|a| right.taps.iter().map(move |b| (a, b)))
-                    .map(|((i, y), (j, x))| Segment {
-                        a: (y * frame.width + x) * shape.k,
-                        b: (i * shape.kw + j) * shape.k * width,
-                        len: shape.k,
-                    })
-                    .collect();
-                if segments.is_empty() || down.count == 0 || right.count == 0 {
-                    continue;
-                }
-                let job = Job {
-                    isa,
-                    segments: &segments,
-                    packed,
-                    panel_len: shape.kh * shape.kw * shape.k * width,
-                    image_len: frame.len(),
-                    pixels: down.count * right.count,
-                    from: Rows {
-                        base: 0,
-                        width: right.count as u32,
-                        line_stride: frame.line_len(),
-                        stride: shape.k,
-                    },
-                    to: Rows {
-                        base: (down.first * shape.w + right.first) * shape.c,
-                        width: right.count as u32,
-                        line_stride: shape.stride * shape.w * shape.c,
-                        stride: shape.stride * shape.c,
-                    },
-                    channels: shape.c,
-                    epilogue: Epilogue::default(),
-                };
-                job.run(framed, images.clone(), shape.h * shape.w * shape.c, dx);
-            }
-        }
-    });
-}
-
-/// Positions of the input along one axis that have the same remainder.
-struct Class {
-    first: usize,
-    count: usize,
-    /// Taps of the kernel, and the framed output that each meets at the class's first position.
-    taps: Vec<(usize, usize)>,
-}
-
-/// The classes along an axis of `size` inputs and `outputs` outputs, zeros before the outputs, and their number with zeros.
-fn taps_by_class(
-    kernel: usize,
-    shape: &ConvShape,
-    size: usize,
-    outputs: usize,
-) -> (Vec<Class>, usize, usize) {
-    let stride = shape.stride as isize;
-    // Position p meets tap t at output (p + pad - t) / stride, where that is whole.
-    let meets = |first: usize, tap: usize| {
-        let reach = first as isize + shape.pad as isize - tap as isize;
-        (reach.rem_euclid(stride) == 0).then(|| reach.div_euclid(stride))
-    };
-    let classes = 0..shape.stride.min(size);
-    let all = classes
-        .clone()
-        .flat_map(|first| (0..kernel).filter_map(move |t| meets(first, t)));
-    let before = all.min().map_or(0, |least| (-least).max(0)) as usize;
-    let mut padded = before + outputs;
-    let classes = classes
-        .map(|first| {
-            let count = (size - first).div_ceil(shape.stride);
-            let taps = (0..kernel).filter_map(|t| meets(first, t).map(|output| (t, output)));
-            let taps: Vec<_> = taps
-                .map(|(t, output)| (t, (output + before as isize) as usize))
-                .collect();
-            for (_, output) in &taps {
-                padded = padded.max(output + count);
-            }
-            Class { first, count, taps }
-        })
-        .collect();
-    (classes, before, padded)
-}
-
-/// Adds the gradient of the weights `[k, c, kh, kw]` to `dw`, given the input and the gradient of the output.
-pub(super) fn weight_gradient(isa: Isa, x: &[f32], shape: &ConvShape, dy: &[f32], dw: &mut [f32]) {
-    let width = isa.panel();
-    let (pixels, k) = (shape.oh() * shape.ow(), shape.k);
-    let padded_k = k.div_ceil(width) * width;
-    let run = shape.kw * shape.c;
-    let frame = input_frame(shape);
-    scratch::with(shape.kh * run * padded_k, |sums| {
-        frame.for_groups(x, |images, framed| {
-            let dy = &dy[images.start * pixels * k..images.end * pixels * k];
-            let add = images.start > 0;
-            let job = WeightJob {
-                isa,
-                shape,
-                frame,
-                k: padded_k,
-            };
-            if padded_k == k {
-                return job.run(framed, images.len(), dy, add, sums);
-            }
-            scratch::with(images.len() * pixels * padded_k, |wide| {
-                for (to, from) in wide.chunks_mut(padded_k).zip(dy.chunks(k)) {
-                    to[..k].copy_from_slice(from);
-                    to[k..].fill(0.0);
-                }
-                job.run(framed, images.len(), wide, add, sums);
-            });
-        });
-        // [tap][c][k] to [k][c][tap]
-        let taps = shape.kh * shape.kw;
-        dw.par_chunks_mut(shape.c * taps)
-            .enumerate()
-            .for_each(|(output, dw)| {
-                for (c, dw) in dw.chunks_mut(taps).enumerate() {
-                    for (tap, value) in dw.iter_mut().enumerate() {
-                        *value += sums[(tap * shape.c + c) * padded_k + output];
-                    }
-                }
-            });
-    });
-}
-
-struct WeightJob<'a> {
-    isa: Isa,
-    shape: &'a ConvShape,
-    frame: Frame,
-    /// Channels of dy, a multiple of a panel.
-    k: usize,
-}
-
-impl WeightJob<'_> {
-    /// `sums[tap][c][k]` = or += the products of inputs and gradients of `images` framed images.
-    fn run(&self, framed: &[f32], images: usize, dy: &[f32], add: bool, sums: &mut [f32]) {
-        /// Fewer rows are not worth a task.
-        const LEAST: usize = 32;
-        let rows = self.shape.kh * self.shape.kw * self.shape.c;
-        let panels = self.k / self.isa.panel();
-        // A split of rows changes no sum.
-        let wanted = (4 * rayon::current_num_threads()).div_ceil(panels);
-        let parts = wanted.clamp(1, rows.div_ceil(LEAST));
-        let sums = Shared::new(sums);
-        (0..parts * panels).into_par_iter().for_each(|task| {
-            let (part, panel) = (task / panels, task % panels);
-            self.isa.run(WeightPart {
-                job: self,
-                framed,
-                images,
-                dy,
-                rows: rows * part / parts..rows * (part + 1) / parts,
-                panel: panel * self.isa.panel(),
-                add,
-                sums,
-            });
-        });
-    }
-}
-
-/// One panel of some rows of the weights' gradient.
-struct WeightPart<'a> {
-    job: &'a WeightJob<'a>,
-    framed: &'a [f32],
-    images: usize,
-    dy: &'a [f32],
-    /// Rows of the sums: line of the kernel, then column, then channel.
-    rows: Range<usize>,
-    panel: usize,
-    add: bool,
-    sums: Shared<'a>,
-}
-
-impl WithSimd for WeightPart<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        /// Samples whose values stay in the first cache while all blocks of rows use them.
-        const SAMPLES: usize = 96;
-        let WeightJob {
-            shape, frame, k, ..
-        } = *self.job;
-        let (oh, ow) = (shape.oh(), shape.ow());
-        let run = shape.kw * shape.c;
-        let lines = (SAMPLES / ow).max(1);
-        for image in 0..self.images {
-            for first in (0..oh).step_by(lines) {
-                let mut row = self.rows.start;
-                while row < self.rows.end {
-                    let (line, column) = (row / run, row % run);
-                    let count = (run - column).min(self.rows.end - row);
-                    let top = first * shape.stride + line;
-                    let a = image * frame.len() + top * frame.line_len() + column;
-                    let b = (image * oh + first) * ow * k + self.panel;
-                    // SAFETY: the frame makes every pixel's kernel lie inside; these rows of the panel are this task's own.
-                    unsafe {
-                        let columns = Columns {
-                            a: at(self.framed, a, 1),
-                            b: at(self.dy, b, 1),
-                            samples: Samples {
-                                lines: lines.min(oh - first),
-                                width: ow,
-                                a: (shape.stride * frame.line_len(), shape.stride * shape.c),
-                                b: (ow * k, k),
-                            },
-                            c: self.sums.at(row * k + self.panel, (count - 1) * k + 1),
-                            c_stride: k,
-                            add: self.add || image > 0 || first > 0,
-                        };
-                        accumulate(simd, columns, count);
-                    }
-                    row += count;
-                }
             }
         }
     }

@@ -31,6 +31,7 @@
 
 pub mod conv;
 mod direct;
+mod epilogue;
 mod gemm;
 mod inference;
 pub mod layer;
@@ -45,8 +46,9 @@ mod tile;
 mod winograd;
 
 pub use conv::Packed;
+pub use epilogue::Epilogue;
 pub use inference::{FrozenConv, Size};
-pub use shape::{Algorithm, ConvShape, Epilogue};
+pub use shape::{Algorithm, ConvShape};
 pub use simd::{Choice, Isa};
 
 #[cfg(test)]
