@@ -1,7 +1,7 @@
 //! Memory for feature maps, kept for the next one.
 //!
 //! Input: a length. Output: [`Map`], that many floats with arbitrary contents, which a Burn tensor can own. Fresh memory costs a page
-//! fault for every 4 KB and is cleared by the system: a sixth of a training step's time went there. Dropped maps are
+//! fault for every 4 KB and is cleared by the system: an eighth of a training step's time went there. Dropped maps are
 //! therefore kept and given out again; pieces that were not needed for the last thousand requests go back to the system.
 
 use std::mem::MaybeUninit;
