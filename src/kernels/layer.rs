@@ -84,8 +84,13 @@ pub fn is_cpu(device: &Device) -> bool {
 
 /// The float32 values of a tensor on the CPU backend, contiguous; `None` elsewhere. A tensor with autodiff gives its values.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Option<FlexValues> {
-    let tensor = tensor.inner_if_tracked();
-    let tensor = tensor.try_into_primitive::<Flex>().ok()?;
+    let tensor = match tensor.device().is_autodiff() {
+        true => tensor
+            .try_into_primitive::<Autodiff<Flex>>()
+            .ok()?
+            .into_primitive(),
+        false => tensor.try_into_primitive::<Flex>().ok()?,
+    };
     (tensor.dtype() == DType::F32).then(|| FlexValues(tensor.to_contiguous()))
 }
 
@@ -96,19 +101,6 @@ impl FlexValues {
     /// The values in row-major order.
     pub fn as_slice(&self) -> &[f32] {
         slice(&self.0)
-    }
-}
-
-trait InnerIfTracked {
-    fn inner_if_tracked(self) -> Self;
-}
-
-impl<const D: usize> InnerIfTracked for Tensor<D> {
-    fn inner_if_tracked(self) -> Self {
-        match self.clone().try_into_primitive::<Autodiff<Flex>>() {
-            Ok(tracked) => Tensor::from_primitive::<Flex>(tracked.into_primitive()),
-            Err(_) => self,
-        }
     }
 }
 
@@ -132,7 +124,26 @@ fn slice(values: &Values) -> &[f32] {
         .unwrap_or_else(|| unreachable!("made contiguous and float32 on entry"))
 }
 
-/// `relu(norm(conv(x, weight)) + shortcut)`, pooled where asked, and the batch's moments where they were used.
+/// What a layer's tensors must be.
+const ACCEPTED: &str = "a layer's tensors are float32 on the CPU backend";
+
+fn plain<const D: usize>(tensor: Tensor<D>) -> Values {
+    values(tensor).unwrap_or_else(|| panic!("{ACCEPTED}")).0
+}
+
+/// The tensor with autodiff; one that comes without is a constant.
+fn tracked<const D: usize>(tensor: Tensor<D>) -> Tracked {
+    assert!(accepts(&tensor), "{ACCEPTED}");
+    let tensor = match tensor.device().is_autodiff() {
+        true => tensor,
+        false => Tensor::from_inner(tensor),
+    };
+    let tensor = tensor.try_into_primitive::<Autodiff<Flex>>();
+    tensor.unwrap_or_else(|_| panic!("{ACCEPTED}"))
+}
+
+/// `relu(norm(conv(x, weight)) + shortcut)`, pooled where asked, and the batch's moments where they were used. Where one of the
+/// tensors has autodiff, the result has it too.
 ///
 /// # Panics
 /// Shapes that don't fit together, or tensors for which [`accepts`] is false.
@@ -142,38 +153,31 @@ pub fn forward(
     shortcut: Option<Tensor<4>>,
     layer: &Layer,
 ) -> (Tensor<4>, Option<BatchMoments>) {
-    let tracked = |t: Tensor<4>| t.try_into_primitive::<Autodiff<Flex>>();
     let Parameters {
         weight,
         gamma,
         beta,
     } = parameters;
-    match tracked(x.clone()) {
-        Ok(x) => {
-            let expect = "all tensors of a layer are on the same device";
-            let vector = |t: Tensor<1>| t.try_into_primitive::<Autodiff<Flex>>().expect(expect);
-            let inputs = [x, tracked(weight).expect(expect)];
-            let norm = [vector(gamma), vector(beta)];
-            let shortcut = shortcut.map(|t| tracked(t).expect(expect));
-            let (output, moments) = forward_tracked(inputs, norm, shortcut, layer);
-            (Tensor::from_primitive::<Autodiff<Flex>>(output), moments)
-        }
-        Err(_) => {
-            let inner = |t: Option<FlexValues>| t.expect("float32 on the CPU backend").0;
-            let inputs = Inputs {
-                x: inner(values(x)),
-                weight: inner(values(weight)),
-                gamma: inner(values(gamma)),
-                beta: inner(values(beta)),
-            };
-            let shortcut = shortcut.map(|t| inner(values(t)));
-            let (output, saved) = compute(inputs, shortcut.as_ref(), layer);
-            (
-                Tensor::from_primitive::<Flex>(output),
-                saved.batch_moments(layer),
-            )
-        }
+    let images = [Some(&x), Some(&weight), shortcut.as_ref()];
+    let autodiff = images.iter().flatten().any(|t| t.device().is_autodiff())
+        || [&gamma, &beta].iter().any(|t| t.device().is_autodiff());
+    if autodiff {
+        let (inputs, norm) = (
+            [tracked(x), tracked(weight)],
+            [tracked(gamma), tracked(beta)],
+        );
+        let (output, moments) = forward_tracked(inputs, norm, shortcut.map(tracked), layer);
+        return (Tensor::from_primitive::<Autodiff<Flex>>(output), moments);
     }
+    let inputs = Inputs {
+        x: plain(x),
+        weight: plain(weight),
+        gamma: plain(gamma),
+        beta: plain(beta),
+    };
+    let (output, saved) = compute(inputs, shortcut.map(plain).as_ref(), layer);
+    let moments = saved.batch_moments(layer);
+    (Tensor::from_primitive::<Flex>(output), moments)
 }
 
 #[derive(Clone, Debug)]

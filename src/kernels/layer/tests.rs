@@ -229,6 +229,31 @@ fn frozen_parameters_get_no_gradient_and_the_others_do() {
 }
 
 #[test]
+fn images_without_autodiff_are_constants_and_the_parameters_still_learn() {
+    let device = Device::flex().autodiff();
+    let images =
+        Tensor::<4>::from_data(TensorData::new(noise(96, 1), [2, 4, 4, 3]), &Device::flex());
+    let weight = Tensor::<4>::from_data(TensorData::new(noise(54, 2), [2, 3, 3, 3]), &device);
+    let weight = weight.require_grad();
+    let gradient = |images: Tensor<4>| {
+        let parameters = Parameters {
+            weight: weight.clone(),
+            gamma: Tensor::ones([2], &Device::flex()),
+            beta: Tensor::zeros([2], &Device::flex()),
+        };
+        let fixed = Statistics::Fixed(Moments {
+            mean: vec![0.0; 2],
+            variance: vec![1.0; 2],
+        });
+        let (y, _) = forward(images, parameters, None, &layer(1, 1, fixed));
+        weight.grad(&y.sum().backward()).unwrap().into_data()
+    };
+    let found = gradient(images.clone());
+    assert_eq!(found, gradient(Tensor::from_inner(images)));
+    assert!(found.iter::<f32>().any(|v| v != 0.0));
+}
+
+#[test]
 fn only_float32_on_the_cpu_is_accepted() {
     let tensor = Tensor::<1>::ones([2], &Device::flex());
     assert!(accepts(&tensor) && is_cpu(&Device::flex()));
