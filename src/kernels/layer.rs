@@ -7,7 +7,7 @@
 mod backward;
 
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
-use burn::backend::autodiff::ops::{Backward, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData};
@@ -280,45 +280,51 @@ fn compute_here(inputs: Inputs, shortcut: Option<&Values>, layer: &Layer) -> (Va
         output: None,
         places: None,
     };
-    let output = match layer.pool {
-        Some(pool) => {
-            assert!(
-                layer.relu && shortcut.is_none(),
-                "pooling goes behind a ReLU alone"
-            );
-            let pool = saved.pool_shape(pool);
-            let size = [n, pool.oh(), pool.ow(), k];
-            let mut output = Map::new(pool.output_len());
-            let mut places = Map::new(pool.output_len());
-            let affine = Some((&scale[..], &shift[..]));
-            max_pool(
-                isa,
-                slice(&saved.z),
-                &pool,
-                affine,
-                &mut output,
-                Some(&mut places),
-            );
-            saved.places = Some(from_map(places, &size));
-            from_map(output, &size)
-        }
-        None => {
-            let mut output = Map::new(shape.output_len());
-            let (scale_shift, shortcut) = ((&scale[..], &shift[..]), shortcut.map(slice));
-            norm::scale_shift(
-                isa,
-                slice(&saved.z),
-                scale_shift,
-                shortcut,
-                layer.relu,
-                &mut output,
-            );
-            let output = from_map(output, &[n, shape.oh(), shape.ow(), k]);
-            saved.output = layer.relu.then(|| output.clone());
-            output
-        }
-    };
+    let output = finish(isa, &mut saved, (&scale, &shift), shortcut);
     (output, saved)
+}
+
+/// What follows the convolution: norm, addition, ReLU and pooling. Notes what their gradients need.
+fn finish(
+    isa: Isa,
+    saved: &mut Saved,
+    (scale, shift): (&[f32], &[f32]),
+    shortcut: Option<&Values>,
+) -> Values {
+    let (z, relu) = (slice(&saved.z), saved.layer.relu);
+    let Some(pool) = saved.layer.pool else {
+        let mut output = Map::new(z.len());
+        norm::scale_shift(
+            isa,
+            z,
+            (scale, shift),
+            shortcut.map(slice),
+            relu,
+            &mut output,
+        );
+        let ConvShape { n, k, .. } = saved.shape;
+        let output = from_map(output, &[n, saved.shape.oh(), saved.shape.ow(), k]);
+        saved.output = relu.then(|| output.clone());
+        return output;
+    };
+    assert!(
+        relu && shortcut.is_none(),
+        "pooling goes behind a ReLU alone"
+    );
+    let pool = saved.pool_shape(pool);
+    let size = [pool.n, pool.oh(), pool.ow(), pool.k];
+    let mut output = Map::new(pool.output_len());
+    let mut places = Map::new(pool.output_len());
+    max_pool(
+        isa,
+        z,
+        &pool,
+        Some((scale, shift)),
+        &mut output,
+        Some(&mut places),
+    );
+    saved.places = Some(from_map(places, &size));
+    from_map(output, &size)
 }
 
 fn forward_tracked(
@@ -334,36 +340,31 @@ fn forward_tracked(
         beta: beta.primitive().to_contiguous(),
     };
     let nodes = [x.node(), weight.node(), gamma.node(), beta.node()];
-    match shortcut {
-        None => {
-            let (output, saved) = compute(inputs, None, layer);
-            let moments = saved.batch_moments(layer);
-            let output = match Plain
-                .prepare::<NoCheckpointing>(nodes)
-                .compute_bound()
-                .stateful()
-            {
-                OpsKind::Tracked(prep) => prep.finish(saved, output),
-                OpsKind::UnTracked(prep) => prep.finish(output),
-            };
-            (output, moments)
-        }
+    let added = shortcut.as_ref().map(|t| t.primitive().to_contiguous());
+    let (output, saved) = compute(inputs, added.as_ref(), layer);
+    let moments = saved.batch_moments(layer);
+    let output = match shortcut {
+        None => record(Plain, nodes, saved, output),
         Some(shortcut) => {
-            let values = shortcut.primitive().to_contiguous();
-            let (output, saved) = compute(inputs, Some(&values), layer);
-            let moments = saved.batch_moments(layer);
             let [x, weight, gamma, beta] = nodes;
             let nodes = [x, weight, gamma, beta, shortcut.node()];
-            let output = match Residual
-                .prepare::<NoCheckpointing>(nodes)
-                .compute_bound()
-                .stateful()
-            {
-                OpsKind::Tracked(prep) => prep.finish(saved, output),
-                OpsKind::UnTracked(prep) => prep.finish(output),
-            };
-            (output, moments)
+            record(Residual, nodes, saved, output)
         }
+    };
+    (output, moments)
+}
+
+/// Notes how `output` came about, if somebody wants a gradient of it.
+fn record<const N: usize>(
+    operation: impl Backward<Flex, N, State = Saved>,
+    nodes: [NodeGuard; N],
+    saved: Saved,
+    output: Values,
+) -> Tracked {
+    let operation = operation.prepare::<NoCheckpointing>(nodes).compute_bound();
+    match operation.stateful() {
+        OpsKind::Tracked(operation) => operation.finish(saved, output),
+        OpsKind::UnTracked(operation) => operation.finish(output),
     }
 }
 
