@@ -14,7 +14,6 @@ pub use images::{ImageSource, normalise};
 pub use mixup::Mix;
 
 use crate::data::{DataError, Skipped};
-use crate::model::FusedResNet;
 
 /// What goes into the network: whole images, or features of the frozen backbone.
 #[derive(Clone, Debug)]
@@ -23,16 +22,6 @@ pub enum Inputs {
     Images(Tensor<4>),
     /// `[N, C]`, what the backbone makes of the images.
     Features(Tensor<2>),
-}
-
-impl Inputs {
-    /// Logits `[N, K]` of these inputs in evaluation.
-    pub fn logits(self, model: &FusedResNet) -> Tensor<2> {
-        match self {
-            Inputs::Images(images) => model.forward(images),
-            Inputs::Features(features) => model.head(features),
-        }
-    }
 }
 
 /// A batch on its device.

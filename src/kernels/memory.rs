@@ -85,6 +85,8 @@ pub(crate) struct Map {
     /// `None` while being dropped.
     piece: Option<Piece>,
     len: usize,
+    /// Whether it goes back to the system instead.
+    exact: bool,
 }
 
 impl Map {
@@ -92,13 +94,16 @@ impl Map {
     pub fn new(len: usize) -> Self {
         let found = free().take(len);
         let piece = Some(found.unwrap_or_else(|| Piece::new(len)));
-        Self { piece, len }
+        let exact = false;
+        Self { piece, len, exact }
     }
 
-    /// `len` floats with arbitrary contents in a piece of just that length, for what is kept.
+    /// `len` floats with arbitrary contents in memory of just that length, for what is kept: it comes from the system and goes
+    /// back there.
     pub fn exact(len: usize) -> Self {
         let piece = Some(Piece::new(len));
-        Self { piece, len }
+        let exact = true;
+        Self { piece, len, exact }
     }
 
     /// `len` zeros.
@@ -118,10 +123,13 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
+        if self.exact {
+            return;
+        }
+        let piece = self.piece.take();
         let mut free = free();
         let now = free.now;
-        free.pieces
-            .extend(self.piece.take().map(|piece| (piece, now)));
+        free.pieces.extend(piece.map(|piece| (piece, now)));
     }
 }
 
@@ -203,6 +211,17 @@ mod tests {
         assert_eq!(free.pieces.len(), 1);
         let mut free = free_pieces(&[(1, 0), (500, 50)], Free::PATIENCE + 10);
         assert!(free.take(500).is_some() && free.pieces.is_empty());
+    }
+
+    #[test]
+    fn exact_memory_goes_back_to_the_system() {
+        // A length that no other test asks for.
+        const LEN: usize = 54_321;
+        let is_free = || free().pieces.iter().any(|(piece, _)| piece.len() == LEN);
+        drop(Map::exact(LEN));
+        assert!(!is_free());
+        drop(Map::new(LEN));
+        assert!(is_free());
     }
 
     #[test]
