@@ -10,16 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 use super::natural;
+use super::sample::Sample;
 
 /// File name extensions that count as images, compared without regard to case.
 pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
-
-/// One image file and the index of its class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    pub path: PathBuf,
-    pub class: usize,
-}
 
 /// The images of one split.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +73,7 @@ impl ImageFolder {
             folder.classes.push(name);
             folder
                 .samples
-                .extend(files.into_iter().map(|path| Sample { path, class }));
+                .extend(files.into_iter().map(|path| Sample::of_file(path, class)));
         }
         if folder.samples.is_empty() {
             return Err(DataError::NoImages { path: folder.root });
@@ -156,8 +150,8 @@ impl ImageFolder {
             .iter()
             .filter_map(|s| {
                 Some(Sample {
-                    path: s.path.clone(),
                     class: new_index[s.class]?,
+                    ..s.clone()
                 })
             })
             .collect();

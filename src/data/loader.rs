@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::augment::Augmentation;
 use super::cache::{CacheKey, Form, ImageCache};
-use super::decode::{DecodeError, DecodeLimits, decode_file};
+use super::decode::{DecodeError, DecodeLimits};
 use super::error::DataError;
 use super::folder::ImageFolder;
 use super::path_text;
@@ -233,15 +233,15 @@ impl Source {
         form: Form,
         make: impl FnOnce(RgbImage) -> RgbImage,
     ) -> Result<Arc<RgbImage>, DecodeError> {
-        let path = &self.folder.samples[index].path;
+        let sample = &self.folder.samples[index];
         let key = CacheKey {
-            path: path.clone(),
+            path: sample.path.clone(),
             form,
         };
         if let Some(image) = self.config.cache.get(&key) {
             return Ok(image);
         }
-        let image = Arc::new(make(decode_file(path, &self.config.limits)?));
+        let image = Arc::new(make(sample.decode(&self.config.limits)?));
         self.config.cache.insert(key, &image);
         Ok(image)
     }

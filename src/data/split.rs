@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::DataError;
-use super::folder::{ImageFolder, Sample, subfolders};
+use super::folder::{ImageFolder, subfolders};
 use super::path_text;
+use super::sample::Sample;
 use super::seed::{self, Purpose};
 
 const TRAIN: &[&str] = &["train", "training"];

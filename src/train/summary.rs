@@ -245,7 +245,7 @@ impl Findings<'_> {
     /// A photo that the network was not trained on.
     fn example(&self) -> Option<&Path> {
         let folder = self.splits.test.as_ref().unwrap_or(&self.splits.valid);
-        folder.samples.first().map(|sample| sample.path.as_path())
+        folder.samples.first()?.file()
     }
 }
 
