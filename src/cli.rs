@@ -4,16 +4,21 @@
 //! [`crate::config`]'s business, which is why every hyperparameter here is an `Option`: a clap default would hide
 //! whether the user said something, and `hyperparameters.json` could no longer take precedence over a default.
 
+mod in_job;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::config::values::{self, Toggle};
+use crate::config::values::{self, Interval, Toggle};
 use crate::config::{ClassWeights, LrSchedulerKind, OptimizerKind, Precision};
 use crate::data::Augmentation;
 use crate::device::DeviceRequest;
 use crate::model::Architecture;
+
+pub use crate::config::plain_message;
+pub use in_job::{may_be_a_job, parse_in_job};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +63,11 @@ pub enum Command {
     /// List, fetch and verify pretrained weights
     #[command(subcommand)]
     Zoo(ZooCommand),
+    /// Print the MetricDefinitions with which SageMaker finds this program's metrics in its log
+    MetricDefinitions(MetricDefinitionsArgs),
+    /// Rehearse a SageMaker training job on this machine
+    #[command(subcommand)]
+    Sagemaker(SagemakerCommand),
     /// Say what this machine offers: devices, kernels, memory, caches
     Doctor(DoctorArgs),
     /// Print a shell completion script
@@ -195,6 +205,10 @@ pub struct TrainFlags {
     #[arg(long, value_name = "FILE|NAME|none")]
     pub weights: Option<String>,
 
+    /// All class names in the order of the outputs: a file with one a line, a JSON list, or a,b,c (default: those of the training data)
+    #[arg(long, value_name = "FILE|LIST")]
+    pub classes: Option<String>,
+
     /// Also report accuracy among the K most probable classes (default: 5)
     #[arg(long, value_name = "K", value_parser = values::count)]
     pub top_k: Option<usize>,
@@ -214,6 +228,10 @@ pub struct TrainFlags {
     /// Number format of the computation; bfloat16 needs a CUDA device (default: float32)
     #[arg(long, value_enum, value_name = "NAME")]
     pub precision: Option<Precision>,
+
+    /// Time or optimizer steps between two checkpoints, such as 10m, 30s or 500 (default: 30s, 5m in a SageMaker job)
+    #[arg(long, value_name = "TIME|STEPS", value_parser = values::interval)]
+    pub checkpoint_interval: Option<Interval>,
 
     /// Print the best epoch's metrics again as the last line, which SageMaker tuning takes as the score (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::toggle)]
@@ -351,6 +369,33 @@ pub enum ZooCommand {
         /// Name as in `zoo list` (default: everything cached)
         name: Option<String>,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct MetricDefinitionsArgs {
+    /// The job's top-k, which names a metric; 1 for none (default: 5)
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = values::count, hide_default_value = true)]
+    pub top_k: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SagemakerCommand {
+    /// Lay out what SageMaker would mount at /opt/ml, from a folder of photos on this machine
+    Init {
+        /// Folder to make
+        dir: PathBuf,
+        /// Folder of photos, as for --local-data
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// ONNX file of pretrained weights, which becomes the channel `weights`
+        #[arg(long, value_name = "FILE")]
+        weights: Option<PathBuf>,
+        /// A hyperparameter of the job; may be given again and again
+        #[arg(long = "hyperparameter", short = 'p', value_name = "NAME=VALUE", value_parser = values::pair)]
+        hyperparameters: Vec<(String, String)>,
+    },
+    /// Print the SM_* variables that Amazon's Python toolkit would derive from a job's files
+    Env,
 }
 
 #[derive(Args, Debug)]

@@ -1,8 +1,9 @@
 //! Image-classification training and serving for Amazon SageMaker, in pure Rust on Burn.
 //!
 //! ```text
+//! /opt/ml -> sagemaker (Job: channels, hosts, folders, failure file)
 //! argv, hyperparameters.json, environment -> config -> TrainConfig
-//! folder of photos -> data (Splits, Loader) -> feed (images or features on the device)
+//! folder or channels of photos -> data (Splits, Loader) -> feed (images or features on the device)
 //! ONNX file (zoo or path) -> model (ResNet, new head)
 //!                     '-> kernels (what the network computes with on a CPU)
 //!                     train (fit) -> Event -> sinks (metric lines, progress, csv, TensorBoard)
@@ -29,6 +30,7 @@ pub mod memory;
 pub mod model;
 pub mod report;
 pub mod run_folder;
+pub mod sagemaker;
 pub mod sinks;
 pub mod train;
 pub mod zoo;

@@ -1,15 +1,56 @@
-//! The command-line program: parse, log, dispatch, exit code.
+//! The command-line program: parse, log, dispatch, exit code; the only place that writes a job's failure file.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use sagemaker_burn::cli::Cli;
-use sagemaker_burn::{commands, logging};
+use sagemaker_burn::cli::{self, Cli};
+use sagemaker_burn::commands::{self, CommandError};
+use sagemaker_burn::logging;
+use sagemaker_burn::sagemaker::{
+    Environment, Paths, catching_panics, failure_text, record_failure,
+};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
     logging::install();
-    match commands::run(cli) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match Paths::find(&Environment::of_process()).filter(|_| cli::may_be_a_job(&arguments)) {
+        Some(paths) => in_job(arguments, paths),
+        None => finish(commands::run(Cli::parse_from(arguments), None)),
+    }
+}
+
+/// Training inside of SageMaker: whatever goes wrong ends in the failure file.
+fn in_job(arguments: Vec<std::ffi::OsString>, paths: Paths) -> ExitCode {
+    let cli = match cli::parse_in_job(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            if error.use_stderr() {
+                record_failure(&paths.failure, &cli::plain_message(&error));
+            }
+            error.exit()
+        }
+    };
+    if !cli.trains() {
+        return finish(commands::run(cli, None));
+    }
+    #[cfg(target_os = "linux")]
+    if sagemaker_burn::sagemaker::Child::of_environment().is_none() {
+        paths.forget_failure();
+        match sagemaker_burn::sagemaker::supervise(&paths) {
+            Ok(code) => return code,
+            Err(error) => tracing::warn!("training goes on without a supervisor: {error}"),
+        }
+    }
+    let failure = paths.failure.clone();
+    let done = catching_panics(|| commands::run(cli, Some(paths)));
+    if let Err(error) = &done {
+        record_failure(&failure, &failure_text(error.as_ref()));
+    }
+    finish(done)
+}
+
+fn finish(done: Result<ExitCode, CommandError>) -> ExitCode {
+    match done {
         Ok(code) => code,
         // Whoever reads our output may stop before its end: `sagemaker-burn predict … | head`.
         Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,

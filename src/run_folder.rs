@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Setting;
+use crate::sagemaker::Paths;
 
 /// Where runs go unless `--output` says otherwise.
 pub const RUNS: &str = "runs";
 const ARGS: &str = "args.json";
+const LAST: &str = "last.safetensors";
 const CHECKPOINT: &str = "weights/last.safetensors";
 const MODEL: &str = "model/manifest.json";
 
@@ -56,10 +58,12 @@ struct ArgsFile {
     settings: Vec<Setting>,
 }
 
-/// The folder of one run.
+/// The folder of one run; a SageMaker job has its checkpoints and its model elsewhere.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    weights: PathBuf,
+    model: PathBuf,
 }
 
 impl RunFolder {
@@ -77,8 +81,31 @@ impl RunFolder {
             Some(path) => make(path).map(|()| path.to_owned())?,
             None => next_free(Path::new(RUNS), kind)?,
         };
-        make(&path.join("weights"))?;
-        Ok(RunFolder { path })
+        let folder = Self::at(path);
+        make(&folder.weights)?;
+        Ok(folder)
+    }
+
+    fn at(path: PathBuf) -> Self {
+        RunFolder {
+            weights: path.join("weights"),
+            model: path.join("model"),
+            path,
+        }
+    }
+
+    /// The folders of a SageMaker job, all of which exist.
+    pub fn of_job(paths: &Paths) -> Self {
+        RunFolder {
+            path: paths.output_data.clone(),
+            weights: paths.checkpoints.clone(),
+            model: paths.model.clone(),
+        }
+    }
+
+    /// Whether there is a checkpoint to go on from.
+    pub fn has_checkpoint(&self) -> bool {
+        self.weights.join(LAST).is_file()
     }
 
     /// Removes the folder again if no training was done in it, so that a failed start leaves nothing behind.
@@ -86,7 +113,7 @@ impl RunFolder {
         if !holds_results(&self.path) && !self.path.join(ARGS).exists() {
             // What is not empty stays: it is not ours. The demo's pictures are.
             let _ = std::fs::remove_dir_all(self.path.join("data"));
-            let _ = std::fs::remove_dir(self.weights());
+            let _ = std::fs::remove_dir(&self.weights);
             let _ = std::fs::remove_dir(&self.path);
             // Made for this run, if it is empty now.
             let _ = std::fs::remove_dir(RUNS);
@@ -103,9 +130,10 @@ impl RunFolder {
             None => newest(Path::new(RUNS), CHECKPOINT)
                 .ok_or_else(|| RunFolderError::NothingToResume { path: RUNS.into() })?,
         };
-        match path.join(CHECKPOINT).is_file() {
-            true => Ok(RunFolder { path }),
-            false => Err(RunFolderError::NoCheckpoint { path }),
+        let folder = Self::at(path);
+        match folder.has_checkpoint() {
+            true => Ok(folder),
+            false => Err(RunFolderError::NoCheckpoint { path: folder.path }),
         }
     }
 
@@ -114,13 +142,22 @@ impl RunFolder {
     }
 
     /// Folder of the checkpoints.
-    pub fn weights(&self) -> PathBuf {
-        self.path.join("weights")
+    pub fn weights(&self) -> &Path {
+        &self.weights
     }
 
     /// The model directory.
-    pub fn model(&self) -> PathBuf {
-        self.path.join("model")
+    pub fn model(&self) -> &Path {
+        &self.model
+    }
+
+    /// Where `args.json` is: in the run folder, and for a job a copy beside its checkpoints, which alone come back when the
+    /// job is started again.
+    fn args_files(&self) -> Vec<PathBuf> {
+        match self.weights.starts_with(&self.path) {
+            true => vec![self.path.join(ARGS)],
+            false => vec![self.weights.join(ARGS), self.path.join(ARGS)],
+        }
     }
 
     /// Writes `args.json`.
@@ -128,18 +165,20 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_args(&self, args: &RunArgs, settings: &[Setting]) -> Result<(), RunFolderError> {
-        let path = self.path.join(ARGS);
         let file = ArgsFile {
             version: env!("CARGO_PKG_VERSION").into(),
             args: args.clone(),
             settings: settings.to_vec(),
         };
-        let text = serde_json::to_string_pretty(&file).map_err(|e| RunFolderError::Args {
-            path: path.clone(),
-            message: e.to_string(),
-        })?;
-        crate::files::write_atomically(&path, text.as_bytes())
-            .map_err(|source| RunFolderError::Io { path, source })
+        for path in self.args_files() {
+            let text = serde_json::to_string_pretty(&file).map_err(|e| RunFolderError::Args {
+                path: path.clone(),
+                message: e.to_string(),
+            })?;
+            crate::files::write_atomically(&path, text.as_bytes())
+                .map_err(|source| RunFolderError::Io { path, source })?;
+        }
+        Ok(())
     }
 
     /// Reads `args.json`.
@@ -147,7 +186,7 @@ impl RunFolder {
     /// # Errors
     /// The file is missing or damaged.
     pub fn read_args(&self) -> Result<(RunArgs, Vec<Setting>), RunFolderError> {
-        let path = self.path.join(ARGS);
+        let path = self.args_files().swap_remove(0);
         let text = std::fs::read_to_string(&path).map_err(|source| RunFolderError::Io {
             path: path.clone(),
             source,

@@ -6,4 +6,5 @@ mod model_golden;
 mod model_hostile;
 mod model_onnx;
 mod model_training;
+mod sagemaker;
 mod sinks;

@@ -66,6 +66,7 @@ fn unfinished_run(first_epoch: usize, last_epoch: usize) -> Vec<Event> {
         epochs: 3,
         first_epoch,
         global_step: steps_before,
+        history: (1..first_epoch).map(epoch).collect(),
     })];
     for number in first_epoch..=last_epoch {
         let steps = (number - 1) * STEPS_PER_EPOCH + 1..=number * STEPS_PER_EPOCH;

@@ -10,6 +10,7 @@
 //! Input: a trained network and what is known about it. Output: the directory, and back again as an [`Artifact`].
 //! Preprocessing is data that travels with the weights, so training and prediction cannot drift apart.
 
+mod archive;
 mod manifest;
 
 use std::collections::{BTreeMap, HashMap};
@@ -56,6 +57,8 @@ pub enum ArtifactError {
     },
     #[error("{path}: the file that {MANIFEST} lists is missing; copy the model directory again")]
     Missing { path: PathBuf },
+    #[error("{path}: not a readable model.tar.gz ({message}); copy it again")]
+    Archive { path: PathBuf, message: String },
     #[error(transparent)]
     WeightsFile(#[from] WeightsFileError),
     #[error("{path}: {source}")]
@@ -141,11 +144,19 @@ pub fn write_onnx(
 }
 
 impl Artifact {
-    /// Reads a model directory, or the `model/` inside a run folder, and checks every file against the manifest.
+    /// Reads a model directory, the `model/` inside a run folder or a `model.tar.gz` of SageMaker, and checks every file against the manifest.
     ///
     /// # Errors
     /// Anything missing, damaged or not a model directory, named with its path.
     pub fn load(path: &Path, device: &Device) -> Result<Self, ArtifactError> {
+        if archive::is_archive(path) {
+            let unpacked = archive::unpack(path)?;
+            let model = Self::load(unpacked.path(), device)?;
+            return Ok(Artifact {
+                path: path.to_owned(),
+                ..model
+            });
+        }
         let folder = locate(path)?;
         let manifest = Manifest::read(&folder.join(MANIFEST))?;
         for (name, entry) in &manifest.files {
@@ -174,6 +185,11 @@ impl Artifact {
             path: folder,
         })
     }
+}
+
+/// Whether `path` is something that [`Artifact::load`] would try to read.
+pub fn is_model(path: &Path) -> bool {
+    archive::is_archive(path) || locate(path).is_ok()
 }
 
 /// The model directory that `path` means: itself or its `model/`.

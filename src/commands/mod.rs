@@ -7,6 +7,7 @@ mod doctor;
 mod eval;
 mod export;
 mod inspect;
+mod job;
 mod predict;
 mod train;
 mod zoo;
@@ -17,16 +18,17 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, TrainArgs};
+use crate::sagemaker::Paths;
 
 /// Any error, ready to be shown: its text names the file, key or flag and the way out.
 pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs what was typed.
+/// Runs what was typed; `job` holds the folders of the SageMaker job that training is part of.
 ///
 /// # Errors
 /// Whatever the command meets.
-pub fn run(cli: Cli) -> Result<ExitCode, CommandError> {
+pub fn run(cli: Cli, job: Option<Paths>) -> Result<ExitCode, CommandError> {
     let done = |()| ExitCode::SUCCESS;
     let trains = match &cli.command {
         None => !cli.train.dry_run,
@@ -37,9 +39,15 @@ pub fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     if !trains {
         end_with_the_reader()?;
     }
+    let train = |args: &TrainArgs| match job {
+        Some(paths) => job::run(args, paths),
+        None => train::run(args),
+    };
     match cli.command {
-        None => train::run(&cli.train),
-        Some(Command::Train(args)) => train::run(&args),
+        None => train(&cli.train),
+        Some(Command::Train(args)) => train(&args),
+        Some(Command::MetricDefinitions(args)) => job::print_metric_definitions(&args).map(done),
+        Some(Command::Sagemaker(command)) => job::sagemaker(&command).map(done),
         Some(Command::Eval(args)) => eval::run(&args).map(done),
         Some(Command::Predict(args)) => predict::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args).map(done),

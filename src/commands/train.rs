@@ -9,8 +9,9 @@ use crate::config::{
     Layer, Resolved, Setting, Source, from_environment, read_file, resolve, resumed_layer,
     settle_resumed,
 };
+use crate::data::DataSource;
 use crate::run_folder::RunFolder;
-use crate::train::{Destination, Ended, Request, Stop, train};
+use crate::train::{Destination, Ended, Request, RunData, Stop, StopSignal, train};
 
 /// Exit code after Ctrl-C, as shells expect it: 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -44,9 +45,9 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     }
     let (old_data, old_command) = before.map(|(args, _)| (args.data, args.command)).unzip();
     let data = match (&args.local_data, old_data) {
-        (Some(path), _) => Some(absolute(path)),
-        (None, Some(path)) => Some(path),
-        (None, None) if args.demo => None,
+        (Some(path), _) => RunData::Photos(DataSource::folder(absolute(path))),
+        (None, Some(path)) => RunData::Photos(DataSource::folder(path)),
+        (None, None) if args.demo => RunData::Demo,
         (None, None) => return Err(NO_DATA.into()),
     };
     let destination = match resumed {
@@ -55,8 +56,29 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
             output: args.output.clone(),
         },
     };
-    // The command that made the run is the first one, not the one that continued it.
-    let command = old_command.unwrap_or_else(|| {
+    ended(
+        resolved,
+        Start {
+            data,
+            destination,
+            command: old_command,
+            stop: StopSignal::install()?,
+        },
+    )
+}
+
+/// What is left to say once the configuration is resolved.
+pub struct Start {
+    pub data: RunData,
+    pub destination: Destination,
+    /// The command that made the run, where that is an earlier one than this.
+    pub command: Option<Vec<String>>,
+    pub stop: StopSignal,
+}
+
+/// Trains, and turns the way it ended into an exit code.
+pub fn ended(resolved: Resolved, start: Start) -> Result<ExitCode, CommandError> {
+    let command = start.command.unwrap_or_else(|| {
         let typed = std::env::args_os();
         typed
             .map(|arg| arg.to_string_lossy().into_owned())
@@ -65,9 +87,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     let ended = train(
         resolved,
         Request {
-            data,
-            destination,
+            data: start.data,
+            destination: start.destination,
             command,
+            stop: start.stop,
         },
     )?;
     Ok(match ended {
@@ -99,14 +122,23 @@ fn resolve_all(
         .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     layers.push(from_environment(environment)?);
     if args.demo {
-        let pairs = DEMO_SETTINGS.map(|(k, v)| (k.to_string(), v.to_string()));
-        layers.push(Layer::from_pairs(Source::Demo, pairs)?);
+        layers.push(demo_layer()?);
     }
     let mut resolved = resolve(&layers)?;
     if let Some(settings) = before {
-        settle_resumed(&mut resolved, settings)?;
+        settle_resumed(
+            &mut resolved,
+            settings,
+            "leave the flag out, or start a new run",
+        )?;
     }
     Ok(resolved)
+}
+
+/// What the demo sets.
+pub fn demo_layer() -> Result<Layer, CommandError> {
+    let pairs = DEMO_SETTINGS.map(|(k, v)| (k.to_string(), v.to_string()));
+    Ok(Layer::from_pairs(Source::Demo, pairs)?)
 }
 
 const NO_DATA: &str = "no data to train on: give --local-data DIR, a folder of photos with train/ and valid/ (or just a \
@@ -118,7 +150,8 @@ fn absolute(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn print_settings(resolved: &Resolved) -> std::io::Result<()> {
+/// Prints a table of settings with their origin.
+pub fn print_settings(resolved: &Resolved) -> std::io::Result<()> {
     let width = |text: fn(&Setting) -> &str| {
         resolved
             .settings

@@ -18,6 +18,10 @@ pub enum Source {
     Resumed(String),
     HyperparametersFile(String),
     Environment,
+    /// A channel of a SageMaker job.
+    Channel(String),
+    /// How a SageMaker job differs from a run on a laptop.
+    Job,
     Demo,
     Default,
     /// A default that depends on something else; the text says on what.
@@ -31,6 +35,8 @@ impl fmt::Display for Source {
             Source::Resumed(run) => write!(f, "resumed run {run}"),
             Source::HyperparametersFile(path) => f.write_str(path),
             Source::Environment => f.write_str("environment"),
+            Source::Channel(name) => write!(f, "channel {name}"),
+            Source::Job => f.write_str("default (SageMaker job)"),
             Source::Demo => f.write_str("demo"),
             Source::Default => f.write_str("default"),
             Source::Derived(why) => write!(f, "default ({why})"),
@@ -104,7 +110,7 @@ fn did_you_mean(command: &Command, flag: &str) -> String {
 }
 
 /// clap's message without its `error:` prefix and usage lines, which speak of flags the reader never typed.
-fn plain_message(error: &clap::Error) -> String {
+pub fn plain_message(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     text.split("\n\nUsage:")

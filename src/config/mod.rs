@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use defaults::DEFAULT_WEIGHTS;
 pub use hyperparameters::{from_environment, read_file};
-pub use layer::{Layer, Source};
+pub use layer::{Layer, Source, plain_message};
 pub use resolve::{Resolved, Setting, TrainConfig, resolve};
 pub use resume::{resumed_layer, settle_resumed};
 

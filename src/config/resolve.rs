@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::{self, DEFAULT_WEIGHTS};
-use super::values::Toggle;
+use super::values::{Interval, Toggle};
 use super::{ClassWeights, ConfigError, Layer, LrSchedulerKind, OptimizerKind, Precision, Source};
 use crate::cli::TrainFlags;
 use crate::data::Augmentation;
@@ -45,12 +45,15 @@ pub struct TrainConfig {
     pub model: Option<Architecture>,
     /// A file, a zoo name, or `none`.
     pub weights: String,
+    /// A file or a list, see [`crate::data::class_list`]; `None`: those of the training data.
+    pub classes: Option<String>,
     pub top_k: usize,
     /// `None`: all of them.
     pub max_train_samples: Option<usize>,
     pub seed: u64,
     pub workers: usize,
     pub precision: Precision,
+    pub checkpoint_interval: Interval,
     pub report_best: bool,
     pub device: DeviceRequest,
     pub cache_mb: usize,
@@ -240,6 +243,7 @@ impl Fold<'_> {
                 1,
             ),
             image_size: f.plain("image-size", |x| &x.image_size, 224),
+            classes: f.classes(),
             top_k: f.plain("top-k", |x| &x.top_k, 5),
             max_train_samples: some(f.plain("max-train-samples", |x| &x.max_train_samples, 0)),
             seed: f.plain("seed", |x| &x.seed, 42),
@@ -250,11 +254,22 @@ impl Fold<'_> {
                 Derived(format!("{cores} cores")),
             ),
             precision: f.choice("precision", |x| &x.precision, Precision::Float32, Default),
+            checkpoint_interval: f.plain(
+                "checkpoint-interval",
+                |x| &x.checkpoint_interval,
+                Interval::Seconds(30),
+            ),
             report_best: f.toggle("report-best", |x| &x.report_best, true, Default),
             device: f.plain("device", |x| &x.device, DeviceRequest::Auto),
             cache_mb: f.value("cache-mb", |x| &x.cache_mb, cache_mb, Derived(cache_why)),
             strict: f.toggle("strict", |x| &x.strict, false, Default),
         }
+    }
+
+    /// What was asked for; otherwise the training data says.
+    fn classes(&mut self) -> Option<String> {
+        let classes = self.plain("classes", |x| &x.classes, OF_THE_DATA.into());
+        (classes != OF_THE_DATA).then_some(classes)
     }
 
     /// What was asked for; otherwise it is known once the weights are read.
@@ -272,6 +287,9 @@ impl Fold<'_> {
         self.pick("model", |_| &None, None, Source::Default, unknown)
     }
 }
+
+/// How the absence of a class list is shown, and typed.
+const OF_THE_DATA: &str = "auto";
 
 /// 0 means off.
 fn above_zero(x: f64) -> Option<f64> {

@@ -6,8 +6,9 @@
 use super::{ConfigError, Layer, Resolved, Setting, Source};
 
 /// What may differ from the run that is continued: how long it goes on and where it runs, not what is computed.
-const FREE: [&str; 9] = [
+const FREE: [&str; 10] = [
     "epochs",
+    "checkpoint-interval",
     "early-stopping-patience",
     "early-stopping-min-epochs",
     "top-k",
@@ -33,11 +34,16 @@ pub fn resumed_layer(run: &str, settings: &[Setting]) -> Result<Layer, ConfigErr
     Layer::from_pairs(Source::Resumed(run.to_string()), pairs)
 }
 
-/// Makes sure that a resumed run computes what it did before, and puts the first origin of each value back.
+/// Makes sure that a resumed run computes what it did before, and puts the first origin of each value back. `advice` ends the
+/// message about a setting that differs.
 ///
 /// # Errors
 /// [`ConfigError::Conflict`] naming a setting that differs and must not.
-pub fn settle_resumed(resolved: &mut Resolved, before: &[Setting]) -> Result<(), ConfigError> {
+pub fn settle_resumed(
+    resolved: &mut Resolved,
+    before: &[Setting],
+    advice: &str,
+) -> Result<(), ConfigError> {
     for setting in &mut resolved.settings {
         let Some(old) = before.iter().find(|old| old.name == setting.name) else {
             continue;
@@ -46,8 +52,7 @@ pub fn settle_resumed(resolved: &mut Resolved, before: &[Setting]) -> Result<(),
             setting.source.clone_from(&old.source);
         } else if !FREE.contains(&setting.name.as_str()) {
             return Err(ConfigError::Conflict(format!(
-                "--{} {} with --resume: the run was started with {}, and its checkpoint cannot go on with another value; \
-                 leave the flag out, or start a new run",
+                "--{} {}: the run was started with {}, and its checkpoint cannot go on with another value; {advice}",
                 setting.name, setting.value, old.value
             )));
         }
@@ -71,7 +76,7 @@ mod tests {
         let model = before.iter_mut().find(|s| s.name == "model").unwrap();
         model.value = "resnet18".into();
         let mut resolved = resolve(&[layer(then), resumed_layer("runs/train-1", &before)?])?;
-        settle_resumed(&mut resolved, &before)?;
+        settle_resumed(&mut resolved, &before, "leave the flag out")?;
         Ok(resolved)
     }
 

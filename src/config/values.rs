@@ -86,6 +86,52 @@ pub fn image_size(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "expected a whole number from 32 to 1024".into())
 }
 
+/// How often a checkpoint is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// After this many optimizer steps.
+    Steps(usize),
+    /// After the first step that ends this much later, in seconds.
+    Seconds(u64),
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interval::Steps(steps) => write!(f, "{steps}"),
+            Interval::Seconds(seconds) if seconds % 60 == 0 => write!(f, "{}m", seconds / 60),
+            Interval::Seconds(seconds) => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+/// Steps as a bare number, or a time: `500`, `30s`, `10m`, `1h`.
+pub fn interval(text: &str) -> Result<Interval, String> {
+    let expected = "expected optimizer steps such as 500, or a time such as 30s, 10m or 1h";
+    let text = text.trim().to_ascii_lowercase();
+    let time = |unit: char, seconds: u64| {
+        let number = text.strip_suffix(unit)?;
+        count(number.trim_end()).ok()?.checked_mul(seconds as usize)
+    };
+    let seconds = time('s', 1)
+        .or_else(|| time('m', 60))
+        .or_else(|| time('h', 3600));
+    match seconds {
+        Some(seconds) => Ok(Interval::Seconds(seconds as u64)),
+        None => count(&text)
+            .map(Interval::Steps)
+            .map_err(|_| expected.into()),
+    }
+}
+
+/// `name=value`.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().into(), value.into())),
+        _ => Err("expected NAME=VALUE such as epochs=3".into()),
+    }
+}
+
 fn finite(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|x| x.is_finite())
 }
@@ -127,6 +173,23 @@ mod tests {
         }
         assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
         assert_eq!(seed("42.0"), Ok(42));
+    }
+
+    #[test]
+    fn intervals_are_steps_or_times() {
+        for (text, expected, shown) in [
+            ("500", Interval::Steps(500), "500"),
+            ("500.0", Interval::Steps(500), "500"),
+            ("30s", Interval::Seconds(30), "30s"),
+            ("10 M", Interval::Seconds(600), "10m"),
+            ("2h", Interval::Seconds(7200), "120m"),
+        ] {
+            assert_eq!(interval(text), Ok(expected), "{text}");
+            assert_eq!(interval(text).unwrap().to_string(), shown);
+        }
+        for bad in ["0", "0s", "-1m", "m", "5d", "1.5", ""] {
+            assert!(interval(bad).unwrap_err().contains("30s"), "{bad}");
+        }
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub enum DataError {
     WorkerPanicked { path: PathBuf, message: String },
     #[error("cannot start a loader thread: {source}; lower --workers")]
     Spawn { source: std::io::Error },
+    #[error("--classes {given}: {message}")]
+    ClassList { given: String, message: String },
     #[error("preprocessing is invalid: {reason}")]
     Preprocess { reason: String },
 }

@@ -12,6 +12,7 @@
 
 pub mod augment;
 pub mod cache;
+pub mod class_list;
 pub mod decode;
 pub mod error;
 pub mod folder;
@@ -30,10 +31,12 @@ mod pixels;
 mod prefetch;
 mod sample;
 pub mod seed;
+pub mod source;
 mod trivial;
 
 pub use augment::Augmentation;
 pub use cache::ImageCache;
+pub use class_list::class_list;
 pub use decode::{DecodeError, DecodeLimits, decode_bytes, decode_file};
 pub use error::DataError;
 pub use folder::{EXTENSIONS, ImageFolder, images_in};
@@ -42,4 +45,5 @@ pub use prefetch::Epoch;
 pub use preprocess::Preprocess;
 pub use sample::{Part, Sample};
 pub use seed::{Purpose, rng};
+pub use source::{DataSource, Images};
 pub use split::{SplitFolders, SplitOptions, SplitOrigin, Splits, fingerprint, open_test, redraw};

@@ -15,6 +15,7 @@ use super::folder::{ImageFolder, subfolders};
 use super::path_text;
 use super::sample::Sample;
 use super::seed::{self, Purpose};
+use super::source::DataSource;
 
 const TRAIN: &[&str] = &["train", "training"];
 const VALID: &[&str] = &["valid", "val", "validation"];
@@ -52,6 +53,18 @@ pub enum SplitOrigin {
         /// Of the list of images that was drawn from: another list would give another draw.
         fingerprint: String,
     },
+}
+
+impl SplitOrigin {
+    /// Of a draw from `all`.
+    pub(super) fn drawn_from(all: &ImageFolder, options: &SplitOptions) -> Self {
+        SplitOrigin::Stratified {
+            source: all.root.clone(),
+            valid_fraction: options.valid_fraction,
+            seed: options.seed,
+            fingerprint: fingerprint(all),
+        }
+    }
 }
 
 impl fmt::Display for SplitOrigin {
@@ -149,59 +162,12 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Opens the data set at `root`.
-    ///
-    /// With split folders, `valid` must hold every class of `train`; what is wrong with `test` is only warned of, see
-    /// [`open_test`].
-    /// Without a valid folder, or with class folders only, validation images are drawn from each class with `options`.
+    /// Opens the data set in the one folder `root`, see [`DataSource::open`](super::DataSource::open).
     ///
     /// # Errors
-    /// Those of [`SplitFolders::find`] and [`ImageFolder::open`], fewer than two classes, a class unknown to `train`,
-    /// a class without validation images, a class too small to split.
+    /// The same.
     pub fn open(root: impl AsRef<Path>, options: &SplitOptions) -> Result<Self, DataError> {
-        let root = root.as_ref();
-        let folders = SplitFolders::find(root)?;
-        let train_dir = folders.as_ref().map_or(root, |f| f.train.as_path());
-        let all = ImageFolder::open(train_dir)?;
-        if let [class] = all.classes.as_slice() {
-            return Err(DataError::OneClass {
-                class: class.clone(),
-                path: all.root,
-            });
-        }
-        let (valid_dir, test_dir) = folders
-            .as_ref()
-            .map_or((None, None), |f| (f.valid.as_ref(), f.test.as_ref()));
-
-        let test = test_dir.and_then(|dir| open_test(dir, &all.classes));
-        let Some(valid_dir) = valid_dir else {
-            let origin = SplitOrigin::Stratified {
-                source: all.root.clone(),
-                valid_fraction: options.valid_fraction,
-                seed: options.seed,
-                fingerprint: fingerprint(&all),
-            };
-            let (train, valid) = stratify(&all, options)?;
-            return Ok(Self {
-                train,
-                valid,
-                test,
-                origin,
-            });
-        };
-        let valid = ImageFolder::open(valid_dir)?.with_classes(&all.classes)?;
-        if let Some(class) = valid.missing_classes().first() {
-            return Err(DataError::MissingClass {
-                class: class.to_string(),
-                path: valid.root.clone(),
-            });
-        }
-        Ok(Self {
-            train: all,
-            valid,
-            test,
-            origin: SplitOrigin::Folders,
-        })
+        DataSource::folder(root.as_ref()).open(options)
     }
 
     /// Keeps at most `samples` training images: each class keeps its share, at least one, drawn with `seed`.
@@ -210,10 +176,11 @@ impl Splits {
     /// Fewer samples than classes.
     pub fn max_train_samples(&mut self, samples: usize, seed: u64) -> Result<(), DataError> {
         let counts = self.train.class_counts();
-        if samples < counts.len() {
+        let present = counts.iter().filter(|count| **count > 0).count();
+        if samples < present {
             return Err(DataError::TooFewSamples {
                 samples,
-                classes: counts.len(),
+                classes: present,
             });
         }
         if samples >= self.train.len() {
@@ -280,7 +247,7 @@ pub fn redraw(
                 valid_fraction: *valid_fraction,
                 seed: *seed,
             };
-            stratify(all, &options).map(Some)
+            stratify(all, &options, true).map(Some)
         }
         _ => Ok(None),
     }
@@ -304,14 +271,14 @@ pub fn fingerprint(folder: &ImageFolder) -> String {
     crate::files::hex(&hasher.finalize()[..8])
 }
 
-/// Shares `total` out in proportion to `counts`, at least 1 and at most the count each. `total` must lie between the
-/// number and the sum of the counts.
+/// Shares `total` out in proportion to `counts`, at most the count each and at least 1 where it is not 0. `total` must lie
+/// between the number of counts above 0 and their sum.
 fn shares(counts: &[usize], total: usize) -> Vec<usize> {
     let sum: usize = counts.iter().sum();
     let exact = |count: usize| count as f64 * total as f64 / sum as f64;
     let mut shares: Vec<usize> = counts
         .iter()
-        .map(|&n| (exact(n) as usize).clamp(1, n))
+        .map(|&n| (exact(n) as usize).clamp(n.min(1), n))
         .collect();
     // What rounding left over goes, one by one, to the class that is furthest from its exact share.
     while shares.iter().sum::<usize>() != total {
@@ -337,9 +304,12 @@ fn shares(counts: &[usize], total: usize) -> Vec<usize> {
     shares
 }
 
-fn stratify(
+/// Training and validation images drawn from `all`, class by class. With `gaps`, a class with fewer than two images is no
+/// error: what it has is trained on.
+pub(super) fn stratify(
     all: &ImageFolder,
     options: &SplitOptions,
+    gaps: bool,
 ) -> Result<(ImageFolder, ImageFolder), DataError> {
     let fraction = options.valid_fraction;
     if !(fraction > 0.0 && fraction < 1.0) {
@@ -347,6 +317,10 @@ fn stratify(
     }
     let mut quotas = Vec::with_capacity(all.classes.len());
     for (class, count) in all.classes.iter().zip(all.class_counts()) {
+        if count < 2 && gaps {
+            quotas.push(0);
+            continue;
+        }
         if count < 2 {
             return Err(DataError::SingleImageClass {
                 class: class.clone(),

@@ -1,7 +1,7 @@
 //! `results.csv`: one row an epoch, readable while the run is still going.
 //!
 //! Input: [`EpochMetrics`]. Output: a file with a header; an undefined value (not a number, not measured) is an empty cell.
-//! A resumed run keeps the rows of the epochs before its first one.
+//! A resumed run begins with the rows of the epochs before its first one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{EpochMetrics, Event, Sink, SinkError};
+use super::{EpochMetrics, Event, RunStarted, Sink, SinkError};
 use crate::files::write_atomically;
 
 const HEADER: &str = "epoch,global_step,learning_rate,train_loss,train_accuracy,valid_loss,valid_accuracy,top_k,valid_top_k,\
@@ -39,7 +39,7 @@ impl Sink for CsvSink {
 
     fn event(&mut self, event: &Event) -> Result<(), SinkError> {
         match event {
-            Event::RunStarted(run) => self.file = Some(open(&self.path, run.first_epoch)?),
+            Event::RunStarted(run) => self.file = Some(open(&self.path, run)?),
             Event::EpochEnded(metrics) => {
                 if let Some(file) = &mut self.file {
                     // One unbuffered write of a whole row: a reader never meets half a row.
@@ -53,42 +53,31 @@ impl Sink for CsvSink {
     }
 }
 
-/// Opens the table for appending the row of `first_epoch`.
-fn open(path: &Path, first_epoch: usize) -> Result<File, SinkError> {
-    let kept = match fs::read_to_string(path) {
-        Ok(text) if first_epoch > 1 => {
-            kept_rows(&text, first_epoch).ok_or_else(|| SinkError::OtherColumns {
-                path: path.into(),
-                found: text.lines().next().unwrap_or_default().into(),
-            })?
+/// Opens the table for appending the row of the run's first epoch. The rows before it are written anew from the run's own
+/// memory: a crash may have cut the last one off, and a job that was started again does not find the file at all.
+fn open(path: &Path, run: &RunStarted) -> Result<File, SinkError> {
+    match fs::read_to_string(path) {
+        Ok(text) if run.first_epoch > 1 && !text.is_empty() => {
+            let found = text.lines().next().unwrap_or_default();
+            if found != HEADER {
+                return Err(SinkError::OtherColumns {
+                    path: path.into(),
+                    found: found.into(),
+                });
+            }
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(SinkError::file(path)(error));
         }
-        _ => String::new(),
-    };
-    write_atomically(path, format!("{HEADER}\n{kept}").as_bytes())
+        _ => {}
+    }
+    let rows: String = run.history.iter().map(row).collect();
+    write_atomically(path, format!("{HEADER}\n{rows}").as_bytes())
         .map_err(SinkError::file(path))?;
     OpenOptions::new()
         .append(true)
         .open(path)
         .map_err(SinkError::file(path))
-}
-
-/// The whole rows of epochs before `first_epoch`; `None` if the table has other columns.
-fn kept_rows(text: &str, first_epoch: usize) -> Option<String> {
-    if text.is_empty() {
-        return Some(String::new());
-    }
-    let rows = text.strip_prefix(HEADER)?.strip_prefix('\n')?;
-    let is_kept = |row: &&str| {
-        let epoch = row
-            .split(',')
-            .next()
-            .and_then(|cell| cell.parse::<usize>().ok());
-        row.ends_with('\n') && epoch.is_some_and(|epoch| epoch < first_epoch)
-    };
-    Some(rows.split_inclusive('\n').filter(is_kept).collect())
 }
 
 fn row(m: &EpochMetrics) -> String {
@@ -187,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_run_starts_over_and_a_resumed_one_may_find_nothing() {
+    fn a_fresh_run_starts_over_and_a_resumed_one_that_finds_nothing_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.csv");
-        run(&path, 2, &[2]).unwrap();
-        assert_eq!(epochs_in(&path), ["2"]);
+        run(&path, 3, &[3]).unwrap();
+        assert_eq!(epochs_in(&path), ["1", "2", "3"]);
         run(&path, 1, &[1]).unwrap();
         assert_eq!(epochs_in(&path), ["1"]);
     }

@@ -39,6 +39,8 @@ pub struct RunStarted {
     pub first_epoch: usize,
     /// Optimizer steps already taken; above 0 when the run resumes.
     pub global_step: usize,
+    /// The epochs before the first one.
+    pub history: Vec<EpochMetrics>,
 }
 
 /// One optimizer step.
@@ -171,6 +173,7 @@ pub(crate) mod samples {
             epochs: 3,
             first_epoch,
             global_step: (first_epoch - 1) * 94,
+            history: (1..first_epoch).map(epoch).collect(),
         }
     }
 

@@ -59,6 +59,13 @@ impl EventFile {
         })
     }
 
+    /// Whether `folder` holds a file of events.
+    pub(super) fn any_in(folder: &Path) -> bool {
+        let is_one = |name: &std::ffi::OsStr| name.to_string_lossy().contains("tfevents");
+        fs::read_dir(folder)
+            .is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| is_one(&e.file_name()))))
+    }
+
     pub(super) fn append(&mut self, event: &Message) -> Result<(), SinkError> {
         self.file
             .write_all(&tfrecord::frame(event.as_bytes()))

@@ -3,7 +3,7 @@
 //! Input: step, epoch and test figures. Output: `events.out.tfevents.<unix seconds>.<host>.<pid>` with scalars. All share
 //! one horizontal axis, the optimizer steps of the run: `batch/…` after each step, `train/…`, `validation/…`,
 //! `learning_rate` and `memory/…` after each epoch, `test/…` at the end. A resumed run writes a file of its own that
-//! tells TensorBoard to forget the later steps of the earlier ones.
+//! tells TensorBoard to forget the later steps of the earlier ones; where the earlier ones are gone it repeats their epochs.
 
 use std::{
     path::PathBuf,
@@ -47,6 +47,7 @@ impl TensorBoardSink {
 
     fn start(&mut self, run: &RunStarted) -> Result<(), SinkError> {
         let now = now_seconds();
+        let alone = !EventFile::any_in(&self.folder);
         let mut writer = EventFile::create(&self.folder, now)?;
         writer.append(&version_event(now))?;
         if run.global_step > 0 {
@@ -58,6 +59,15 @@ impl TensorBoardSink {
             "configuration",
             &config_markdown(&run.config),
         ))?;
+        if alone {
+            for epoch in &run.history {
+                writer.append(&scalars_event(
+                    now,
+                    epoch.global_step,
+                    &epoch_scalars(epoch),
+                ))?;
+            }
+        }
         writer.flush()?;
         self.writer = Some(writer);
         self.global_step = run.global_step;

@@ -41,10 +41,14 @@ pub fn train_epoch(
 ) -> Result<(TrainState, EpochEnd), FitError> {
     let group_size = plan.config.grad_accumulation;
     let (started, seconds_before) = (Instant::now(), state.progress.seconds);
+    let seconds = || seconds_before + started.elapsed().as_secs_f64();
     let epoch = state.progress.epoch;
     let mut ledger = Ledger::new(state.progress.tally, plan.lag);
     let mut accumulator = GradientsAccumulator::<ResNet>::new();
     let backbone = plan.config.freeze.then(|| state.model.fused());
+
+    // Batches of the optimizer step under way, and those of the steps done.
+    let (mut in_group, mut done) = (0, state.progress.batch);
 
     let mut batches = plan.train.epoch(epoch, state.progress.batch).peekable();
     while let Some(batch) = batches.next() {
@@ -63,9 +67,18 @@ pub fn train_epoch(
             &mut ledger,
         );
         accumulator.accumulate(&state.model, gradients);
+        in_group += 1;
         if !group_ends {
-            continue;
+            let Some(stop) = plan.stop.requested() else {
+                continue;
+            };
+            // A whole group may take long. What it has of gradients is dropped, and the state is that of its beginning.
+            ledger.forget(in_group);
+            note(&mut state, &mut ledger, done, seconds());
+            keeper.save(&state)?;
+            return Ok((state, EpochEnd::Stopped(stop)));
         }
+        (in_group, done) = (0, number + 1);
         let learning_rate = plan.schedule.learning_rate(state.progress.global_step);
         state = optimize(state, accumulator.grads(), plan, learning_rate);
 
@@ -80,7 +93,7 @@ pub fn train_epoch(
                 },
             ));
         }
-        let seconds = seconds_before + started.elapsed().as_secs_f64();
+        let seconds = seconds();
         sinks.emit(&Event::Step(StepMetrics {
             epoch: epoch + 1,
             epochs: plan.config.epochs,
@@ -92,25 +105,26 @@ pub fn train_epoch(
             images_per_second: tally.images as f64 / seconds.max(1e-9),
         }));
         let stop = plan.stop.requested();
-        if stop.is_some() || keeper.is_due() {
-            ledger.settle(true);
-            state.progress.tally = ledger.tally();
-            state.progress.batch = number + 1;
-            state.progress.seconds = seconds;
+        if stop.is_some() || keeper.is_due(state.progress.global_step) {
+            note(&mut state, &mut ledger, done, seconds);
             keeper.save(&state)?;
         }
         if let Some(stop) = stop {
             return Ok((state, EpochEnd::Stopped(stop)));
         }
     }
-    ledger.settle(true);
-    state.progress.tally = ledger.tally();
-    state.progress.batch = plan.train.batches();
-    state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
+    note(&mut state, &mut ledger, plan.train.batches(), seconds());
     match state.progress.tally.images {
         0 => Err(FitError::NothingReadable { split: "training" }),
         _ => Ok((state, EpochEnd::Whole)),
     }
+}
+
+/// Notes how far the epoch is: batches done, what they added up to, and the time they took.
+fn note(state: &mut TrainState, ledger: &mut Ledger, batches: usize, seconds: f64) {
+    ledger.settle(true);
+    let progress = &mut state.progress;
+    (progress.tally, progress.batch, progress.seconds) = (ledger.tally(), batches, seconds);
 }
 
 /// The number of the next batch; one that belongs to no group where there is none, or where reading it failed.

@@ -67,7 +67,7 @@ impl Run {
             metrics,
             self.resolved.settings.clone(),
         );
-        artifact::save(&self.folder.model(), &best, manifest)?;
+        artifact::save(self.folder.model(), &best, manifest)?;
 
         let mut skipped: Vec<Skipped> = Vec::new();
         for source in feeds.iter().flat_map(|f| [&f.train, &f.valid]) {
@@ -98,7 +98,7 @@ impl Run {
             skipped: &skipped,
         };
         findings.write(self.folder.path())?;
-        findings.announce(self.folder.path());
+        findings.announce(&self.folder, self.is_job);
         Ok(ended)
     }
 

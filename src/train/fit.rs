@@ -155,7 +155,7 @@ pub fn fit(
             ));
         }
         state = close_epoch(state, metrics, evaluated, scores, sinks);
-        if keeper.is_due() {
+        if keeper.is_due(state.progress.global_step) {
             keeper.save(&state)?;
         }
     };

@@ -4,39 +4,51 @@
 //! enough that a crash costs little, seldom enough that writing never outweighs training.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::checkpoint::{BEST, Checkpoint, CheckpointError, LAST, TrainState, write_best};
 use super::early_stop::Best;
+use crate::config::values::Interval;
 use crate::model::ResNet;
-
-/// A crash costs at most this much work, and what the step under way takes.
-const EVERY: Duration = Duration::from_secs(30);
 
 /// Writes checkpoints that are due.
 pub struct Keeper {
     weights: PathBuf,
     data_identity: String,
-    saved: Instant,
+    /// A crash costs at most this much work, and what the step under way takes.
+    interval: Interval,
+    /// When the last checkpoint was written, and after how many optimizer steps.
+    saved: (Instant, usize),
     /// The best epoch that is on disk.
     best_on_disk: Option<usize>,
 }
 
 impl Keeper {
     /// `weights` is the folder, `data_identity` tells one set of images from another, `best_on_disk` is the best epoch
-    /// that a resumed run found there.
-    pub fn new(weights: PathBuf, data_identity: String, best_on_disk: Option<usize>) -> Self {
+    /// that a resumed run found there, `global_step` the optimizer steps done before.
+    pub fn new(
+        weights: PathBuf,
+        data_identity: String,
+        interval: Interval,
+        best_on_disk: Option<usize>,
+        global_step: usize,
+    ) -> Self {
         Keeper {
             weights,
             data_identity,
-            saved: Instant::now(),
+            interval,
+            saved: (Instant::now(), global_step),
             best_on_disk,
         }
     }
 
-    /// Whether enough time has passed for another checkpoint.
-    pub fn is_due(&self) -> bool {
-        self.saved.elapsed() >= EVERY
+    /// Whether, after `global_step` optimizer steps, it is time for another checkpoint.
+    pub fn is_due(&self, global_step: usize) -> bool {
+        let (when, step) = self.saved;
+        match self.interval {
+            Interval::Steps(steps) => global_step >= step + steps,
+            Interval::Seconds(seconds) => when.elapsed().as_secs() >= seconds,
+        }
     }
 
     /// Writes the state. The best weights go first: a crash in between leaves an older `last`, and a resumed run sees by
@@ -47,7 +59,7 @@ impl Keeper {
     pub fn save(&mut self, state: &TrainState) -> Result<(), CheckpointError> {
         self.save_best(state.best_model.as_ref(), state.progress.best.best.as_ref())?;
         Checkpoint::write(&self.weights.join(LAST), state, &self.data_identity)?;
-        self.saved = Instant::now();
+        self.saved = (Instant::now(), state.progress.global_step);
         Ok(())
     }
 

@@ -35,6 +35,12 @@ impl Ledger {
         self.pending.push(entry);
     }
 
+    /// Drops the last `entries`, which must not have been read yet.
+    pub fn forget(&mut self, entries: usize) {
+        let kept = self.pending.len().saturating_sub(entries);
+        self.pending.truncate(kept);
+    }
+
     /// Reads what is due, or everything with `all`. The mean loss of what was read; `None` where nothing was.
     pub fn settle(&mut self, all: bool) -> Option<f64> {
         if self.pending.is_empty() || (!all && self.pending.len() < self.lag) {
@@ -99,6 +105,17 @@ mod tests {
         ledger.push(entry(5.0, 1));
         assert_eq!(ledger.settle(true), Some(5.0));
         assert_eq!(ledger.settle(true), None);
+    }
+
+    #[test]
+    fn what_is_forgotten_does_not_count() {
+        let mut ledger = Ledger::new(Tally::default(), 9);
+        for loss in [1.0, 5.0, 7.0] {
+            ledger.push(entry(loss, 1));
+        }
+        ledger.forget(2);
+        assert_eq!(ledger.settle(true), Some(1.0));
+        assert_eq!(ledger.tally().images, 1);
     }
 
     #[test]

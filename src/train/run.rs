@@ -16,7 +16,7 @@
 
 use std::path::PathBuf;
 
-use super::checkpoint::{CheckpointError, LAST, Progress, TrainState};
+use super::checkpoint::{CheckpointError, Progress, TrainState};
 use super::feeds::{Feeds, Loaders, build_feeds};
 use super::fit::{Ended, FitError, Plan, fit};
 use super::keeper::Keeper;
@@ -26,7 +26,7 @@ use super::start::{continued, fresh};
 use super::{Schedule, Stop, StopSignal, summary};
 use crate::artifact::ArtifactError;
 use crate::config::{Resolved, TrainConfig};
-use crate::data::{DataError, Preprocess, Splits};
+use crate::data::{DataError, DataSource, Preprocess, Splits};
 use crate::demo::{self, DemoError};
 use crate::device::{DeviceError, Selected, select};
 use crate::logging::terminal;
@@ -79,18 +79,31 @@ pub enum TrainError {
 /// What to train on and where to put it.
 #[derive(Debug)]
 pub struct Request {
-    /// Folder of photos; `None` draws the demo's pictures into the run folder.
-    pub data: Option<PathBuf>,
+    pub data: RunData,
     pub destination: Destination,
     /// The command as it was typed.
     pub command: Vec<String>,
+    /// Listening already, as the start-up is part of the run.
+    pub stop: StopSignal,
 }
 
-/// A new run folder, or that of the run to go on with.
+/// The pictures of a run.
+#[derive(Debug)]
+pub enum RunData {
+    /// They are drawn by the program.
+    Demo,
+    Photos(DataSource),
+}
+
+/// Where results go.
 #[derive(Debug)]
 pub enum Destination {
+    /// A new run folder.
     New { output: Option<PathBuf> },
+    /// That of the run to go on with.
     Resumed(RunFolder),
+    /// The folders of a SageMaker job, which goes on where it has a checkpoint.
+    Job(RunFolder),
 }
 
 /// Trains as configured and fills the run folder. Says how it ended.
@@ -106,11 +119,14 @@ pub fn train(resolved: Resolved, request: Request) -> Result<Ended, TrainError> 
             let folder = folder.clone();
             start(resolved, request, folder, device, true)
         }
+        Destination::Job(folder) => {
+            let (folder, resumed) = (folder.clone(), folder.has_checkpoint());
+            start(resolved, request, folder, device, resumed)
+        }
         Destination::New { output } => {
-            let kind = if request.data.is_none() {
-                "demo"
-            } else {
-                "train"
+            let kind = match request.data {
+                RunData::Demo => "demo",
+                RunData::Photos(_) => "train",
             };
             let folder = RunFolder::create(output.as_deref(), kind)?;
             let started = start(resolved, request, folder.clone(), device, false);
@@ -130,13 +146,24 @@ fn start(
     resumed: bool,
 ) -> Result<Ended, TrainError> {
     let config = resolved.config.clone();
+    let is_job = matches!(request.destination, Destination::Job(_));
+    // What a job needs on disk for a while must not end up in what it leaves.
+    let scratch = tempfile::tempdir().map_err(|source| TrainError::Write {
+        path: std::env::temp_dir(),
+        source,
+    })?;
     let data = match request.data {
-        Some(data) => data,
-        None => {
-            let data = folder.path().join("data");
+        RunData::Photos(data) => data,
+        RunData::Demo => {
+            let place = if is_job {
+                scratch.path()
+            } else {
+                folder.path()
+            };
+            let data = place.join("data");
             tracing::info!("drawing pictures into {}", data.display());
             demo::draw(&data, config.seed)?;
-            data
+            DataSource::folder(data)
         }
     };
     let splits = open_data(&data, &config)?;
@@ -144,14 +171,15 @@ fn start(
     let identity = data_identity(&splits);
     let state = match resumed {
         true => continued(&config, &device, &folder, &identity)?,
-        false => fresh(&config, &device, splits.train.classes.len())?,
+        false => fresh(&config, &device, &splits.train.classes)?,
     };
+    let data = data.root();
     let args = RunArgs {
-        data: std::fs::canonicalize(&data).unwrap_or(data),
+        data: std::fs::canonicalize(data).unwrap_or_else(|_| data.to_owned()),
         command: request.command,
     };
-    // Until here there is nothing to save, so a signal may end the program as it always does.
-    let stop = StopSignal::install().map_err(TrainError::Signals)?;
+    let stop = request.stop;
+    stop.started().map_err(TrainError::Signals)?;
     tracing::info!("results: {}", folder.path().display());
     let run = Run {
         resolved,
@@ -161,6 +189,7 @@ fn start(
         device,
         splits,
         stop,
+        is_job,
     };
     run.execute(state, identity)
 }
@@ -174,6 +203,7 @@ pub struct Run {
     pub device: Selected,
     pub splits: Splits,
     pub stop: StopSignal,
+    pub is_job: bool,
 }
 
 impl Run {
@@ -203,8 +233,7 @@ impl Run {
         };
         if ended == Ended::Stopped(Stop::Interrupt) {
             sinks.emit(&Event::RunEnded);
-            let resumable = self.folder.weights().join(LAST).is_file();
-            summary::announce_interrupted(self.folder.path(), &state.progress, resumable);
+            summary::announce_interrupted(&self.folder, self.is_job, &state.progress);
             return Ok(ended);
         }
         self.conclude(state, ended, feeds.as_ref(), &loaders, &mut sinks)
@@ -248,6 +277,7 @@ impl Run {
             epochs: self.config.epochs,
             first_epoch: progress.epoch + 1,
             global_step: progress.global_step,
+            history: progress.history.clone(),
         })
     }
 
@@ -276,7 +306,7 @@ impl Run {
                 self.config.label_smoothing,
             ),
             schedule: Schedule::new(&self.config, steps_per_epoch),
-            weights: self.folder.weights(),
+            weights: self.folder.weights().to_owned(),
             stop: &self.stop,
             lag: if self.device.is_cpu { 1 } else { 16 },
             valid_seconds_before: feeds.valid_seconds,
@@ -286,7 +316,13 @@ impl Run {
             .as_ref()
             .and(state.progress.best.best.as_ref());
         let best_on_disk = best_on_disk.map(|best| best.epoch);
-        let mut keeper = Keeper::new(self.folder.weights(), data_identity, best_on_disk);
+        let mut keeper = Keeper::new(
+            self.folder.weights().to_owned(),
+            data_identity,
+            self.config.checkpoint_interval,
+            best_on_disk,
+            state.progress.global_step,
+        );
         Ok(fit(state, &plan, &mut keeper, sinks)?)
     }
 }

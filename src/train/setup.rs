@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use super::run::TrainError;
+use crate::artifact::Artifact;
 use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
-use crate::data::{SplitOptions, Splits, fingerprint};
+use crate::data::{DataSource, SplitOptions, Splits, class_list, fingerprint};
 use crate::device::Selected;
 use crate::logging::terminal;
 use crate::model::onnx::{BatchNormOrigin, load};
@@ -14,12 +15,16 @@ use crate::model::{Architecture, ResNet, ResNetConfig};
 use crate::zoo;
 
 /// The images of a run.
-pub fn open_data(root: &Path, config: &TrainConfig) -> Result<Splits, TrainError> {
+pub fn open_data(source: &DataSource, config: &TrainConfig) -> Result<Splits, TrainError> {
     let options = SplitOptions {
         seed: config.seed,
         ..Default::default()
     };
-    let mut splits = Splits::open(root, &options)?;
+    let mut source = source.clone();
+    if let Some(classes) = &config.classes {
+        source.classes = Some(class_list(classes)?);
+    }
+    let mut splits = source.open(&options)?;
     if let Some(samples) = config.max_train_samples {
         splits.max_train_samples(samples, config.seed)?;
     }
@@ -39,10 +44,11 @@ pub fn data_identity(splits: &Splits) -> String {
     )
 }
 
-/// The network that `config` asks for: pretrained with a new head, or random. Says in one line what it took.
+/// The network that `config` asks for: pretrained with a new head, an earlier model that goes on, or random. Says in one line
+/// what it took.
 pub fn build_network(
     config: &TrainConfig,
-    num_classes: usize,
+    classes: &[String],
     device: &Selected,
 ) -> Result<ResNet, TrainError> {
     let architecture = config.model.unwrap_or(Architecture::Resnet18);
@@ -54,11 +60,12 @@ pub fn build_network(
         zoo::Weights::None => {
             tracing::info!("network: {architecture} from random weights");
             return Ok(ResNet::new(
-                &ResNetConfig::new(architecture, num_classes),
+                &ResNetConfig::new(architecture, classes.len()),
                 config.seed,
                 &device.device,
             )?);
         }
+        zoo::Weights::Model(path) => return earlier_model(&path, config, classes, device),
         zoo::Weights::File(path) => path,
         zoo::Weights::Zoo(entry) => {
             zoo::Cache::from_env()?.fetch(entry, &mut zoo::progress_bar(&terminal(), entry))?
@@ -66,9 +73,7 @@ pub fn build_network(
     };
     let imported = load(&file, &device.device)?;
     let found = imported.model.config().architecture;
-    if let Some(asked) = config.model.filter(|asked| *asked != found) {
-        return Err(TrainError::OtherNetwork { file, found, asked });
-    }
+    check_architecture(config, &file, found)?;
     let folded = imported.batch_norm == BatchNormOrigin::Folded;
     tracing::info!(
         "network: {found} from {}{}",
@@ -79,5 +84,45 @@ pub fn build_network(
             ""
         }
     );
-    Ok(imported.model.with_new_head(num_classes, config.seed)?)
+    Ok(imported.model.with_new_head(classes.len(), config.seed)?)
+}
+
+/// Goes on from a model directory: with its last layer if it knows the very same classes, else with a new one.
+fn earlier_model(
+    path: &Path,
+    config: &TrainConfig,
+    classes: &[String],
+    device: &Selected,
+) -> Result<ResNet, TrainError> {
+    let artifact = Artifact::load(path, &device.device)?;
+    let found = artifact.model.config().architecture;
+    check_architecture(config, path, found)?;
+    let same = artifact.manifest.classes == classes;
+    tracing::info!(
+        "network: {found} from the earlier model {}, {}",
+        path.display(),
+        match same {
+            true => "with its last layer",
+            false => "with a new last layer, as its classes are others",
+        }
+    );
+    match same {
+        true => Ok(artifact.model),
+        false => Ok(artifact.model.with_new_head(classes.len(), config.seed)?),
+    }
+}
+
+fn check_architecture(
+    config: &TrainConfig,
+    file: &Path,
+    found: Architecture,
+) -> Result<(), TrainError> {
+    match config.model.filter(|asked| *asked != found) {
+        Some(asked) => Err(TrainError::OtherNetwork {
+            file: file.to_owned(),
+            found,
+            asked,
+        }),
+        None => Ok(()),
+    }
 }

@@ -4,8 +4,8 @@
 
 use burn::module::Module;
 
-use super::checkpoint::{BEST, Checkpoint, LAST, Progress, TrainState, read_best};
-use super::early_stop::BestSoFar;
+use super::checkpoint::{BEST, Checkpoint, CheckpointError, LAST, Progress, TrainState, read_best};
+use super::early_stop::{Best, BestSoFar};
 use super::ema::Ema;
 use super::optimizer;
 use super::run::TrainError;
@@ -22,9 +22,9 @@ use crate::run_folder::RunFolder;
 pub fn fresh(
     config: &TrainConfig,
     device: &Selected,
-    num_classes: usize,
+    classes: &[String],
 ) -> Result<TrainState, TrainError> {
-    let model = trainable(build_network(config, num_classes, device)?, config);
+    let model = trainable(build_network(config, classes, device)?, config);
     let ema = config.ema_decay.map(|decay| Ema::new(&model, decay));
     Ok(TrainState {
         model,
@@ -59,13 +59,9 @@ pub fn continued(
     let optimizer = checkpoint.optimizer(optimizer::build(config))?;
     let mut progress = checkpoint.progress;
     let mut best_model = None;
-    if let Some(best) = &progress.best.best {
-        let (kept, epoch) = read_best(&folder.weights().join(BEST), &checkpoint.network, inner)?;
-        match epoch == best.epoch {
-            true => best_model = Some(kept),
-            // The crash came between the two files: `best` is of an epoch that is about to be trained again.
-            false => progress.best = BestSoFar::default(),
-        }
+    if progress.best.best.is_some() {
+        let kept = read_best(&folder.weights().join(BEST), &checkpoint.network, inner);
+        (progress.best, best_model) = settle_best(&progress, kept);
     }
     tracing::info!(
         "resumed after {} epochs and {} batches",
@@ -80,6 +76,31 @@ pub fn continued(
         best_scores: None,
         progress,
     })
+}
+
+/// The best epoch so far and its weights, where the file of the best weights may be ahead of the checkpoint, behind it or
+/// unreadable: the two are written, and by SageMaker copied, one after the other.
+fn settle_best(
+    progress: &Progress,
+    kept: Result<(ResNet, usize), CheckpointError>,
+) -> (BestSoFar, Option<ResNet>) {
+    let (model, epoch) = match kept {
+        Ok(kept) => kept,
+        Err(error) => {
+            tracing::warn!("{error}; the best epoch is looked for anew among those to come");
+            return (BestSoFar::default(), None);
+        }
+    };
+    // Of an epoch that is not in the history yet: it is about to be trained again.
+    let Some(metrics) = progress.history.iter().find(|m| m.epoch == epoch) else {
+        return (BestSoFar::default(), None);
+    };
+    let best = Best {
+        epoch,
+        accuracy: metrics.valid_accuracy,
+        loss: metrics.valid_loss,
+    };
+    (BestSoFar { best: Some(best) }, Some(model))
 }
 
 /// The network on the device that tracks gradients, with the backbone frozen where that was asked for.

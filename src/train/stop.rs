@@ -5,6 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a start-up that was told to stop may go on: well within the two minutes that SageMaker leaves.
+const START_UP_GRACE: Duration = Duration::from_secs(15);
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,22 +25,52 @@ pub enum Stop {
 pub struct StopSignal {
     interrupt: Arc<AtomicBool>,
     terminate: Arc<AtomicBool>,
+    /// Whether there is something to save by now.
+    started: Arc<AtomicBool>,
 }
 
 impl StopSignal {
-    /// Listens to signals from now on.
+    /// Listens to SIGTERM from now on. The start-up usually takes a second or two and leads to a model, so a signal waits for
+    /// its end; one that hangs, on a network or a pipe, is cut short with success, since there is nothing to save.
     ///
     /// # Errors
     /// The system refuses the handler.
     pub fn install() -> std::io::Result<Self> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        use signal_hook::flag;
         let signal = StopSignal::default();
-        // Order matters: the shutdown handler looks at the flag before the other sets it, so only a second one ends all.
-        flag::register_conditional_shutdown(SIGINT, 130, signal.interrupt.clone())?;
-        flag::register(SIGINT, signal.interrupt.clone())?;
-        flag::register(SIGTERM, signal.terminate.clone())?;
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, signal.terminate.clone())?;
+        let watched = signal.clone();
+        thread::Builder::new()
+            .name("start-up".into())
+            .spawn(move || watched.cut_start_up_short())?;
         Ok(signal)
+    }
+
+    /// The start-up is over: from now on Ctrl-C, too, ends in good order. Before, it ends the program as it always does.
+    ///
+    /// # Errors
+    /// The system refuses the handler.
+    pub fn started(&self) -> std::io::Result<()> {
+        use signal_hook::consts::SIGINT;
+        use signal_hook::flag;
+        // Order matters: the shutdown handler looks at the flag before the other sets it, so only a second one ends all.
+        flag::register_conditional_shutdown(SIGINT, 130, self.interrupt.clone())?;
+        flag::register(SIGINT, self.interrupt.clone())?;
+        self.started.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn cut_start_up_short(&self) {
+        let mut told: Option<Instant> = None;
+        while !self.started.load(Ordering::Relaxed) {
+            if self.requested().is_some() {
+                let told = *told.get_or_insert_with(Instant::now);
+                if told.elapsed() > START_UP_GRACE {
+                    tracing::warn!("stopped by SIGTERM before training began: there is no model");
+                    std::process::exit(0);
+                }
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// What was asked for so far; SIGTERM counts more.

@@ -13,7 +13,7 @@ use crate::data::{ImageFolder, Skipped, SplitOrigin, Splits, unreadable_classes}
 use crate::device::Selected;
 use crate::eval::{Scores, write_confusion};
 use crate::report::{self, ClassScore, Confusion, Report, SkippedFile, SplitRow};
-use crate::run_folder::RunArgs;
+use crate::run_folder::{RunArgs, RunFolder};
 use crate::sinks::TestMetrics;
 
 /// Says what was found in the data set.
@@ -42,13 +42,19 @@ pub fn warn_of_unreadable_classes(splits: &Splits, skipped: &[Skipped]) {
 }
 
 /// Says how to go on after Ctrl-C. Without a checkpoint nothing was trained yet.
-pub fn announce_interrupted(folder: &Path, progress: &Progress, resumable: bool) {
-    match resumable {
+pub fn announce_interrupted(folder: &RunFolder, is_job: bool, progress: &Progress) {
+    match folder.has_checkpoint() {
+        true if is_job => tracing::warn!(
+            "interrupted in epoch {} after {} batches; the job goes on from {} when it is started again",
+            progress.epoch + 1,
+            progress.batch,
+            folder.weights().display()
+        ),
         true => tracing::warn!(
             "interrupted in epoch {} after {} batches; go on with: sagemaker-burn train --resume {}",
             progress.epoch + 1,
             progress.batch,
-            quoted(&folder.display().to_string())
+            quoted(&folder.path().display().to_string())
         ),
         false => {
             tracing::warn!("interrupted before the first training step; start again when you like")
@@ -193,7 +199,7 @@ impl Findings<'_> {
     }
 
     /// Says how it went and what can be done next. None of these lines may look like a metric line.
-    pub fn announce(&self, folder: &Path) {
+    pub fn announce(&self, folder: &RunFolder, is_job: bool) {
         let epochs = self.progress.history.len();
         match self.ended {
             Ended::Completed => tracing::info!("\ndone after {epochs} epochs"),
@@ -227,9 +233,12 @@ impl Findings<'_> {
                 self.skipped.len()
             );
         }
-        let shown = folder.display();
-        tracing::info!("  model   {shown}/model");
+        let shown = folder.path().display();
+        tracing::info!("  model   {}", folder.model().display());
         tracing::info!("  report  {shown}/report.html");
+        if is_job {
+            return;
+        }
         tracing::info!("\nnext:");
         if let Some(example) = self.example() {
             tracing::info!(

@@ -23,7 +23,9 @@ pub enum ZooError {
         names: Vec<String>,
     },
     /// The value of `--weights` is a folder.
-    #[error("--weights {path} is a folder; name the weights file in it")]
+    #[error(
+        "--weights {path} is a folder and no model directory (it has no manifest.json); name the weights file in it"
+    )]
     Folder {
         /// The folder.
         path: PathBuf,

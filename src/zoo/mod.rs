@@ -15,6 +15,7 @@ pub use manifest::{BatchNormKind, Entry, Zoo};
 
 use std::path::{Path, PathBuf};
 
+use crate::artifact;
 use crate::model::Architecture;
 
 /// What training starts from.
@@ -22,13 +23,15 @@ use crate::model::Architecture;
 pub enum Weights {
     /// A file of the user's.
     File(PathBuf),
+    /// A model directory that this program wrote, or one in an archive.
+    Model(PathBuf),
     /// A file of the model zoo, perhaps not yet downloaded.
     Zoo(&'static Entry),
     /// Random initialisation.
     None,
 }
 
-/// Understands the value of `--weights`: `none`, a file, or a name of the model zoo.
+/// Understands the value of `--weights`: `none`, a file, a model directory or `model.tar.gz`, or a name of the model zoo.
 ///
 /// A file goes before a name; write `./none` for a file called `none`.
 ///
@@ -39,6 +42,9 @@ pub fn resolve(weights: &str) -> Result<Weights, ZooError> {
         return Ok(Weights::None);
     }
     let path = Path::new(weights);
+    if artifact::is_model(path) {
+        return Ok(Weights::Model(path.into()));
+    }
     if path.is_dir() {
         return Err(ZooError::Folder { path: path.into() });
     }

@@ -92,7 +92,9 @@ fn defaults_follow_what_else_was_said() {
 }
 
 /// A value of each flag that is not its default.
-const VALUES: [(&str, &str); 32] = [
+const VALUES: [(&str, &str); 34] = [
+    ("classes", "ant,bee"),
+    ("checkpoint-interval", "10m"),
     ("weights", "resnet34-v1-7"),
     ("model", "resnet34"),
     ("freeze", "false"),

@@ -4,9 +4,9 @@
 //! a fraction of a second. Output: exit codes, both output streams and the files left behind. Nothing here needs a
 //! network, a GPU or files from outside the repository.
 
-mod pictures;
-mod run;
-mod running;
+pub mod pictures;
+pub mod run;
+pub mod running;
 
 mod broken_files;
 mod configuration;

@@ -55,6 +55,11 @@ impl Running {
         false
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends `INT`, `TERM` or `KILL`; a process that has already ended takes no notice.
     pub fn signal(&self, name: &str) {
         // The shell has this built in, while a program of that name may be missing.

@@ -1,0 +1,118 @@
+//! T4: SIGTERM at any moment ends in good order; a job that is started again goes on.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::job::{Job, printed};
+use crate::main_job::{pictures, running::Running};
+
+const ENDLESS: [(&str, &str); 3] = [
+    ("epochs", "100000"),
+    ("freeze", "false"),
+    ("checkpoint-interval", "1"),
+];
+
+/// Sends SIGTERM a while after `line` came, and checks what the platform expects.
+fn stopped_after(job: &Job, line: &str, wait: Duration) -> crate::main_job::run::Ended {
+    let mut running = Running::start(job.command(&[]));
+    assert!(line.is_empty() || running.wait_for(line), "{line}");
+    thread::sleep(wait);
+    let asked = Instant::now();
+    running.signal("TERM");
+    let ended = running.end().succeeded();
+    assert!(
+        asked.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(job.failure(), None);
+    job.predicts();
+    let values = printed(&ended, "validation:accuracy");
+    let best = values.iter().copied().fold(0.0, f64::max);
+    assert_eq!(
+        values.last().copied().unwrap_or(0.0),
+        best,
+        "{}",
+        ended.stdout
+    );
+    ended
+}
+
+#[test]
+fn at_any_moment_a_model_and_success() {
+    let job = Job::with(&pictures::SMALL, &ENDLESS);
+    for (line, wait_ms) in [
+        ("channel train", 0),
+        ("device:", 0),
+        ("network:", 0),
+        ("results:", 0),
+        ("results:", 37),
+        ("epoch=1", 0),
+        ("epoch=2", 5),
+        ("epoch=3", 11),
+    ] {
+        for folder in ["checkpoints", "model"] {
+            let _ = std::fs::remove_dir_all(job.at(folder));
+        }
+        let ended = stopped_after(&job, line, Duration::from_millis(wait_ms));
+        assert!(
+            ended.stderr.contains("stopped by SIGTERM"),
+            "{line}: {}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn while_features_are_computed_and_within_a_group_of_batches() {
+    let many = [("train", 120), ("valid", 4), ("test", 2)];
+    for settings in [
+        [("freeze", "true"), ("image-size", "224"), ("epochs", "3")],
+        [
+            ("freeze", "false"),
+            ("image-size", "224"),
+            ("grad-accumulation", "1000"),
+        ],
+    ] {
+        let job = Job::with(&many, &settings);
+        stopped_after(&job, "results:", Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_stopped_job_goes_on_where_it_was() {
+    let job = Job::with(&pictures::SMALL, &ENDLESS);
+    let first = stopped_after(&job, "epoch=3", Duration::ZERO);
+    std::fs::remove_dir_all(job.at("output")).unwrap();
+    let second = stopped_after(&job, "epoch=", Duration::ZERO);
+    assert!(second.stderr.contains("resumed after"), "{}", second.stderr);
+    let number = |line: &str| -> usize { line.split(['=', ' ']).nth(1).unwrap().parse().unwrap() };
+    let (last, next) = (first.epochs(), second.epochs());
+    assert_eq!(number(next[0]), number(last[last.len() - 1]) + 1);
+    // The table of results is whole although its file was gone.
+    let table = std::fs::read_to_string(job.at("output/data/results.csv")).unwrap();
+    assert_eq!(
+        table.lines().count(),
+        number(next[next.len() - 1]) + 1,
+        "{table}"
+    );
+}
+
+#[test]
+fn a_checkpoint_of_other_hyperparameters_or_images_is_refused() {
+    let job = Job::new();
+    job.run().succeeded();
+    job.hyperparameters(&[("learning-rate", "0.5")]);
+    job.fails(&[
+        "--learning-rate 0.5",
+        "same hyperparameters",
+        "CheckpointConfig.S3Uri",
+    ]);
+    // Longer is no contradiction.
+    job.hyperparameters(&[("epochs", "3")]);
+    assert_eq!(job.run().succeeded().epochs().len(), 1);
+    std::fs::remove_file(job.at("input/data/train/2.bee/0.jpg")).unwrap();
+    job.fails(&["last.safetensors", "other images"]);
+}
