@@ -19,9 +19,11 @@ mod label;
 mod labelled;
 mod listing;
 mod pairing;
+mod pipe;
 mod rec;
 mod recordio;
 mod spool;
+mod stream;
 
 #[cfg(test)]
 mod test_records;
@@ -29,5 +31,7 @@ mod test_records;
 pub use error::{At, PackedError};
 pub use label::Label;
 pub use labelled::{Labelled, LabelledImages, MAX_CLASSES};
+pub use pipe::{PIPE_WAIT, PipeSource, read_pipe};
 pub use rec::{find_rec, read_rec};
 pub use recordio::{MAX_RECORD_BYTES, Place, RecordReader};
+pub use stream::{Progress, RecordWrapper};
