@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::decode::DecodeError;
 use super::folder::EXTENSIONS;
+use super::packed::PackedError;
 
 /// An error of the data room. Class names are shown quoted: they may have spaces, or dots at their end.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,8 @@ pub enum DataError {
     ClassList { given: String, message: String },
     #[error("preprocessing is invalid: {reason}")]
     Preprocess { reason: String },
+    #[error(transparent)]
+    Packed(#[from] PackedError),
 }
 
 /// What lies in a folder without class folders.

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! directory -> Splits{train, valid, test: ImageFolder} -> Loader -> Batch{images, targets}
-//!                    (split, folder)                       |
-//!                               decode -> preprocess or augment, cache
+//!                    (split, folder)         ^             |
+//!                                            |  decode -> preprocess or augment, cache
+//! pipe, .rec files, image list -> LabelledImages
+//!                    (packed)
 //! ```
 //!
-//! Input: a directory laid out as one folder per class, alone or below `train`, `valid` and `test`.
+//! Input: a directory laid out as one folder per class, alone or below `train`, `valid` and `test`; or the channels of a
+//! SageMaker job in one of the forms of [`packed`].
 //! Output: [`Batch`]es of `u8` RGB pixels, `[batch, height, width, 3]`; they stay bytes until they are on the device.
 //! [`inspect`] walks the same files and reports what is in them.
 
@@ -18,6 +21,7 @@ pub mod error;
 pub mod folder;
 pub mod inspect;
 pub mod loader;
+pub mod packed;
 pub mod preprocess;
 pub mod split;
 
@@ -41,6 +45,7 @@ pub use decode::{DecodeError, DecodeLimits, decode_bytes, decode_file};
 pub use error::DataError;
 pub use folder::{EXTENSIONS, ImageFolder, images_in};
 pub use loader::{Batch, Loader, LoaderConfig, Mode, Skipped, epoch_order, unreadable_classes};
+pub use packed::{Labelled, LabelledImages, PackedError};
 pub use prefetch::Epoch;
 pub use preprocess::Preprocess;
 pub use sample::{Part, Sample};
