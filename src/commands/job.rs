@@ -56,7 +56,7 @@ pub fn run(args: &TrainArgs, paths: Paths) -> Result<ExitCode, CommandError> {
     job.check_sharding(resolved.config.classes.is_some())?;
     let data = match (&args.local_data, args.demo) {
         (_, true) => RunData::Demo,
-        (Some(folder), false) => RunData::Photos(DataSource::folder(folder)),
+        (Some(folder), false) => RunData::Photos(DataSource::of(Images::in_folder(folder)?)),
         (None, false) => RunData::Photos(data_source(&job.channels)?),
     };
     job.paths.prepare()?;
@@ -156,20 +156,31 @@ fn channel_layers(channels: &Channels) -> Result<Vec<Layer>, CommandError> {
 
 /// The photos of the channels.
 fn data_source(channels: &Channels) -> Result<DataSource, CommandError> {
-    let place = |channel: &Channel| -> Result<Images, CommandError> {
-        match channel.mode {
-            InputMode::File | InputMode::FastFile => {
-                Ok(Images::Folder(channel.folder()?.to_owned()))
-            }
-            InputMode::Pipe => Err("Pipe mode".into()),
-        }
-    };
+    let train = channels.require_train()?;
+    let valid = channels.valid();
     Ok(DataSource {
-        train: place(channels.require_train()?)?,
-        valid: channels.valid().map(place).transpose()?,
-        test: channels.test().map(place).transpose()?,
+        train: images(train, channels.train_list())?,
+        valid: valid
+            .map(|valid| images(valid, channels.valid_list()))
+            .transpose()?,
+        test: channels.test().map(|test| images(test, None)).transpose()?,
         classes: None,
     })
+}
+
+/// The images of a channel, with the list of them where another channel holds one.
+fn images(channel: &Channel, list: Option<&Channel>) -> Result<Images, CommandError> {
+    match (channel.mode, list) {
+        (InputMode::Pipe, _) => Ok(Images::Pipe {
+            fifo: channel.path.clone(),
+            wrapper: channel.wrapper,
+        }),
+        (_, Some(list)) => Ok(Images::List {
+            list: list.only_file(&[".lst"])?,
+            images: channel.folder()?.to_owned(),
+        }),
+        (_, None) => Ok(Images::in_folder(channel.folder()?)?),
+    }
 }
 
 /// Makes sure that a job which finds a checkpoint is the job that wrote it.

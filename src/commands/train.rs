@@ -9,7 +9,7 @@ use crate::config::{
     Layer, Resolved, Setting, Source, from_environment, read_file, resolve, resumed_layer,
     settle_resumed,
 };
-use crate::data::DataSource;
+use crate::data::{DataSource, Images};
 use crate::run_folder::RunFolder;
 use crate::train::{Destination, Ended, Request, RunData, Stop, StopSignal, train};
 
@@ -45,8 +45,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
     }
     let (old_data, old_command) = before.map(|(args, _)| (args.data, args.command)).unzip();
     let data = match (&args.local_data, old_data) {
-        (Some(path), _) => RunData::Photos(DataSource::folder(absolute(path))),
-        (None, Some(path)) => RunData::Photos(DataSource::folder(path)),
+        (Some(path), _) => RunData::Photos(DataSource::of(Images::in_folder(&absolute(path))?)),
+        (None, Some(path)) => RunData::Photos(DataSource::of(Images::in_folder(&path)?)),
         (None, None) if args.demo => RunData::Demo,
         (None, None) => return Err(NO_DATA.into()),
     };

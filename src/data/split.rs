@@ -15,7 +15,7 @@ use super::folder::{ImageFolder, subfolders};
 use super::path_text;
 use super::sample::Sample;
 use super::seed::{self, Purpose};
-use super::source::DataSource;
+use super::source::{DataSource, Opening};
 
 const TRAIN: &[&str] = &["train", "training"];
 const VALID: &[&str] = &["valid", "val", "validation"];
@@ -162,12 +162,21 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Opens the data set in the one folder `root`, see [`DataSource::open`](super::DataSource::open).
+    /// Opens the data set in the one folder `root`, see [`DataSource::open`].
     ///
     /// # Errors
     /// The same.
     pub fn open(root: impl AsRef<Path>, options: &SplitOptions) -> Result<Self, DataError> {
-        DataSource::folder(root.as_ref()).open(options)
+        let root = root.as_ref();
+        let opening = Opening {
+            // Class folders need none.
+            scratch: root,
+            stopped: &|| false,
+        };
+        let splits = DataSource::folder(root).open(options, opening)?;
+        splits.ok_or_else(|| DataError::NoImages {
+            path: root.to_owned(),
+        })
     }
 
     /// Keeps at most `samples` training images: each class keeps its share, at least one, drawn with `seed`.

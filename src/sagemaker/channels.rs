@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use crate::data::RecordWrapper;
+
 use super::{Environment, JobError, Paths, read_object};
 
 /// How a channel's data arrive.
@@ -25,13 +27,6 @@ pub enum InputMode {
 pub enum Distribution {
     FullyReplicated,
     ShardedByS3Key,
-}
-
-/// How records follow each other in a FIFO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordWrapper {
-    None,
-    RecordIo,
 }
 
 /// One channel.

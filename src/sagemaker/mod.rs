@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-pub use channels::{Channel, Channels, Distribution, InputMode, RecordWrapper};
+pub use channels::{Channel, Channels, Distribution, InputMode};
 pub use environment::{Environment, derived_variables};
 pub use failure::{catching_panics, record as record_failure, text as failure_text};
 pub use paths::Paths;

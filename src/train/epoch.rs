@@ -48,7 +48,7 @@ pub fn train_epoch(
     let backbone = plan.config.freeze.then(|| state.model.fused());
 
     // Batches of the optimizer step under way, and those of the steps done.
-    let (mut in_group, mut done) = (0, state.progress.batch);
+    let (mut in_group, mut done, mut group_start) = (0, state.progress.batch, None);
 
     let mut batches = plan.train.epoch(epoch, state.progress.batch).peekable();
     while let Some(batch) = batches.next() {
@@ -58,6 +58,9 @@ pub fn train_epoch(
         let group_ends = number / group_size != upcoming(batches.peek()) / group_size;
         let last = batches.peek().is_none();
 
+        if in_group == 0 && !group_ends {
+            group_start = Some(state.model.clone());
+        }
         let gradients = gradients(
             &state.model,
             backbone.as_ref(),
@@ -72,13 +75,15 @@ pub fn train_epoch(
             let Some(stop) = plan.stop.requested() else {
                 continue;
             };
-            // A whole group may take long. What it has of gradients is dropped, and the state is that of its beginning.
+            // A whole group may take long. What it has of gradients is dropped, and the state is that of its beginning: the
+            // forward passes since then have moved the running statistics of batch norm.
             ledger.forget(in_group);
+            state.model = group_start.take().unwrap_or(state.model);
             note(&mut state, &mut ledger, done, seconds());
             keeper.save(&state)?;
             return Ok((state, EpochEnd::Stopped(stop)));
         }
-        (in_group, done) = (0, number + 1);
+        (in_group, done, group_start) = (0, number + 1, None);
         let learning_rate = plan.schedule.learning_rate(state.progress.global_step);
         state = optimize(state, accumulator.grads(), plan, learning_rate);
 

@@ -26,7 +26,7 @@ use super::start::{continued, fresh};
 use super::{Schedule, Stop, StopSignal, summary};
 use crate::artifact::ArtifactError;
 use crate::config::{Resolved, TrainConfig};
-use crate::data::{DataError, DataSource, Preprocess, Splits};
+use crate::data::{DataError, DataSource, Opening, Preprocess, Splits};
 use crate::demo::{self, DemoError};
 use crate::device::{DeviceError, Selected, select};
 use crate::logging::terminal;
@@ -166,14 +166,22 @@ fn start(
             DataSource::folder(data)
         }
     };
-    let splits = open_data(&data, &config)?;
+    let stopped = request.stop.clone();
+    let opening = Opening {
+        scratch: scratch.path(),
+        stopped: &|| stopped.requested().is_some(),
+    };
+    let Some(splits) = open_data(&data, &config, opening)? else {
+        tracing::warn!("stopped by SIGTERM while the data came in: there is no model");
+        return Ok(Ended::Stopped(Stop::Terminate));
+    };
     summary::announce_data(&splits);
     let identity = data_identity(&splits);
     let state = match resumed {
         true => continued(&config, &device, &folder, &identity)?,
         false => fresh(&config, &device, &splits.train.classes)?,
     };
-    let data = data.root();
+    let data = data.train.place();
     let args = RunArgs {
         data: std::fs::canonicalize(data).unwrap_or_else(|_| data.to_owned()),
         command: request.command,

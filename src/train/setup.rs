@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 use super::run::TrainError;
 use crate::artifact::Artifact;
 use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
-use crate::data::{DataSource, SplitOptions, Splits, class_list, fingerprint};
+use crate::data::{DataSource, Opening, SplitOptions, Splits, class_list, fingerprint};
 use crate::device::Selected;
 use crate::logging::terminal;
 use crate::model::onnx::{BatchNormOrigin, load};
 use crate::model::{Architecture, ResNet, ResNetConfig};
 use crate::zoo;
 
-/// The images of a run.
-pub fn open_data(source: &DataSource, config: &TrainConfig) -> Result<Splits, TrainError> {
+/// The images of a run; `None` where a signal came while they were waited for.
+pub fn open_data(
+    source: &DataSource,
+    config: &TrainConfig,
+    opening: Opening,
+) -> Result<Option<Splits>, TrainError> {
     let options = SplitOptions {
         seed: config.seed,
         ..Default::default()
@@ -24,11 +28,13 @@ pub fn open_data(source: &DataSource, config: &TrainConfig) -> Result<Splits, Tr
     if let Some(classes) = &config.classes {
         source.classes = Some(class_list(classes)?);
     }
-    let mut splits = source.open(&options)?;
+    let Some(mut splits) = source.open(&options, opening)? else {
+        return Ok(None);
+    };
     if let Some(samples) = config.max_train_samples {
         splits.max_train_samples(samples, config.seed)?;
     }
-    Ok(splits)
+    Ok(Some(splits))
 }
 
 /// Tells one set of images from another by classes and relative paths of training and validation images. Contents are left

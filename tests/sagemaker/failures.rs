@@ -96,9 +96,28 @@ fn a_full_disk_is_the_cause() {
     });
     // Failure file and results on the full disk itself.
     let job = Job::new();
-    mounted(&job.at("output"), "size=40k", || {
-        job.fails(&["report.html", "No space left"]);
+    mounted(&job.at("output"), "size=16k", || {
+        job.fails(&["No space left"]);
     });
+}
+
+/// The job with so many kilobytes of address space.
+fn limited(job: &Job, kilobytes: usize) -> Command {
+    let program = job.command(&[]);
+    let script = format!("ulimit -v {kilobytes} && exec \"$@\"");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script, "sh"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(job.sandbox.root())
+        .env_clear()
+        .envs(
+            program
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    command
 }
 
 #[test]
@@ -109,21 +128,7 @@ fn memory_that_runs_out_is_the_cause() {
         ("batch-size", "48"),
         ("freeze", "false"),
     ]);
-    let program = job.command(&[]);
-    let mut command = Command::new("sh");
-    // Address space in kilobytes; the program alone takes about half of it.
-    command
-        .args(["-c", "ulimit -v 700000 && exec \"$@\"", "sh"])
-        .arg(program.get_program())
-        .args(program.get_args())
-        .current_dir(job.sandbox.root())
-        .env_clear()
-        .envs(
-            program
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-    let ended = finish(command);
+    let ended = finish(limited(&job, 700_000));
     assert!(ended.code.is_some_and(|code| code != 0), "{ended:#?}");
     let failure = job.failure().unwrap();
     assert!(
@@ -140,7 +145,7 @@ fn a_process_that_is_killed_leaves_a_reason() {
     );
     for (signal, said) in [
         ("KILL", "memory ran out"),
-        ("SEGV", "SIGSEGV"),
+        ("ILL", "SIGILL"),
         ("ABRT", "SIGABRT"),
     ] {
         let mut running = crate::main_job::running::Running::start(job.command(&[]));
@@ -164,13 +169,17 @@ fn a_process_that_is_killed_leaves_a_reason() {
 
 #[test]
 fn a_panic_is_a_cause_too() {
+    // More threads than there is address space for their stacks: the thread pool panics.
     let job = Job::new();
-    let mut command = job.command(&[]);
-    command.env("SAGEMAKER_BURN_KERNELS", "no-such-kernels");
+    let mut command = limited(&job, 2_000_000);
+    command.env("RAYON_NUM_THREADS", "50000");
     let ended = finish(command);
     assert_ne!(ended.code, Some(0), "{ended:#?}");
     let failure = job.failure().unwrap();
-    assert!(failure.contains("no-such-kernels"), "{failure}");
+    assert!(
+        failure.starts_with("internal error: ") && failure.contains("thread pool"),
+        "{failure}"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod failures;
 mod hosts;
 mod hyperparameters;
+mod inputs;
 mod job;
 mod kills;
 mod metrics;
