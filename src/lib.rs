@@ -29,6 +29,7 @@ pub mod memory;
 pub mod model;
 pub mod report;
 pub mod run_folder;
+pub mod s3;
 pub mod sinks;
 pub mod train;
 pub mod zoo;
