@@ -6,4 +6,6 @@ mod model_golden;
 mod model_hostile;
 mod model_onnx;
 mod model_training;
+#[cfg(feature = "s3")]
+mod s3;
 mod sinks;
