@@ -91,7 +91,7 @@ fn a_stopped_upload_leaves_no_parts() {
         unfinished.contains("ListMultipartUploadsResult"),
         "{unfinished}"
     );
-    assert!(!unfinished.contains("UploadId"), "{unfinished}");
+    assert!(!unfinished.contains("<UploadId>"), "{unfinished}");
 }
 
 #[test]
