@@ -30,6 +30,7 @@ pub mod memory;
 pub mod model;
 pub mod report;
 pub mod run_folder;
+pub mod s3;
 pub mod sagemaker;
 pub mod sinks;
 pub mod train;

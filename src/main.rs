@@ -7,7 +7,7 @@ use sagemaker_burn::cli::{self, Cli};
 use sagemaker_burn::commands::{self, CommandError};
 use sagemaker_burn::logging;
 use sagemaker_burn::sagemaker::{
-    Environment, Paths, catching_panics, failure_text, record_failure,
+    Environment, Paths, catching_panics, failure_text, record_failure, reserve_room,
 };
 
 fn main() -> ExitCode {
@@ -34,8 +34,15 @@ fn in_job(arguments: Vec<std::ffi::OsString>, paths: Paths) -> ExitCode {
         return finish(commands::run(cli, None));
     }
     #[cfg(target_os = "linux")]
-    if sagemaker_burn::sagemaker::Child::of_environment().is_none() {
+    let supervised = sagemaker_burn::sagemaker::Child::of_environment().is_some();
+    #[cfg(not(target_os = "linux"))]
+    let supervised = false;
+    let _room = (!supervised).then(|| {
         paths.forget_failure();
+        reserve_room(&paths.failure)
+    });
+    #[cfg(target_os = "linux")]
+    if !supervised {
         match sagemaker_burn::sagemaker::supervise(&paths) {
             Ok(code) => return code,
             Err(error) => tracing::warn!("training goes on without a supervisor: {error}"),

@@ -7,5 +7,7 @@ mod model_golden;
 mod model_hostile;
 mod model_onnx;
 mod model_training;
+#[cfg(feature = "s3")]
+mod s3;
 mod sagemaker;
 mod sinks;

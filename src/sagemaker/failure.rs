@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Characters that SageMaker passes on.
@@ -26,11 +26,35 @@ pub fn text(error: &(dyn Error + 'static)) -> String {
     shorten(&text)
 }
 
+/// Room on the disk for the failure file, so that a disk which fills up can still say so. Gone when dropped.
+pub struct Reserve(PathBuf);
+
+/// Sets room aside for the failure file at `path`. A disk that is full already has none to give.
+pub fn reserve(path: &Path) -> Reserve {
+    let place = reserve_of(path);
+    let folder = place.parent().unwrap_or(Path::new("."));
+    let room = [b' '; 4 * LIMIT];
+    let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&place, room));
+    Reserve(place)
+}
+
+fn reserve_of(path: &Path) -> PathBuf {
+    path.with_file_name(".room-for-failure")
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        // Gone already where the failure file took its place.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Writes the failure file and says if that did not work. A reason that is there already stays: the first one is the cause.
 pub fn record(path: &Path, reason: &str) {
     if std::fs::read(path).is_ok_and(|earlier| !earlier.is_empty()) {
         return;
     }
+    let _ = std::fs::remove_file(reserve_of(path));
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = std::fs::create_dir_all(folder)
         .and_then(|()| crate::files::write_atomically(path, shorten(reason).as_bytes()));

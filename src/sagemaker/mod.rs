@@ -31,7 +31,10 @@ use serde_json::Value;
 
 pub use channels::{Channel, Channels, Distribution, InputMode};
 pub use environment::{Environment, derived_variables};
-pub use failure::{catching_panics, record as record_failure, text as failure_text};
+pub use failure::{
+    Reserve, catching_panics, record as record_failure, reserve as reserve_room,
+    text as failure_text,
+};
 pub use paths::Paths;
 pub use rehearsal::{Rehearsal, init};
 pub use resources::Resources;
