@@ -80,16 +80,16 @@ pub enum Command {
 /// Where data comes from and results go: command line only, never a hyperparameter.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TrainArgs {
-    /// Folder of photos: train/, valid/ and optionally test/ with a folder per class, or just class folders
-    #[arg(long, value_name = "DIR", conflicts_with = "demo")]
+    /// Folder of photos, here or at s3://bucket/prefix: train/, valid/ and optionally test/ with a folder per class, or just class folders
+    #[arg(long, value_name = "DIR|S3", conflicts_with = "demo")]
     pub local_data: Option<PathBuf>,
 
     /// Draw a small picture set and train on it: no files and no network needed
     #[arg(long)]
     pub demo: bool,
 
-    /// Folder for everything the run leaves behind (default: runs/train-N, the next free N)
-    #[arg(long, value_name = "DIR")]
+    /// Folder for everything the run leaves behind (default: runs/train-N, the next free N); with s3://bucket/prefix it is copied there at the end
+    #[arg(long, value_name = "DIR|S3")]
     pub output: Option<PathBuf>,
 
     /// Continue an interrupted run from its last checkpoint (default: the newest run under runs/)
@@ -201,7 +201,7 @@ pub struct TrainFlags {
     #[arg(long, value_enum, value_name = "NAME")]
     pub model: Option<Architecture>,
 
-    /// Pretrained weights: an ONNX file, a name of `zoo list`, or none (default: auto, the zoo's file for --model)
+    /// Pretrained weights: an ONNX file or a model.tar.gz, here or at s3://bucket/key, an earlier model directory, a name of `zoo list`, or none (default: auto, the zoo's file for --model)
     #[arg(long, value_name = "FILE|NAME|none")]
     pub weights: Option<String>,
 

@@ -247,7 +247,7 @@ impl Setup {
 
     fn features(&self, backbone: &FusedResNet) -> Result<FeatureTable> {
         let images = self.images(Augmentation::None, self.threads, CACHE_BYTES)?;
-        let table = FeatureTable::compute(backbone, &images, |_| true)?;
+        let table = FeatureTable::empty(images.samples()).complete(backbone, &images, |_| true)?;
         Ok(table.ok_or("computing features was interrupted")?)
     }
 

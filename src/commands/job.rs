@@ -56,21 +56,23 @@ pub fn run(args: &TrainArgs, paths: Paths) -> Result<ExitCode, CommandError> {
     job.check_sharding(resolved.config.classes.is_some())?;
     let data = match (&args.local_data, args.demo) {
         (_, true) => RunData::Demo,
-        (Some(folder), false) => RunData::Photos(DataSource::of(Images::in_folder(folder)?)),
+        (Some(place), false) => match super::train::photos(place, &stop)? {
+            Some(photos) => RunData::Photos(photos),
+            None => return Ok(ExitCode::SUCCESS),
+        },
         (None, false) => RunData::Photos(data_source(&job.channels)?),
     };
     job.paths.prepare()?;
     let folder = RunFolder::of_job(&job.paths);
     let resolved = settle(resolved, &folder)?;
-    ended(
-        resolved,
-        Start {
-            data,
-            destination: Destination::Job(folder),
-            command: None,
-            stop,
-        },
-    )
+    announce_settings(&resolved);
+    let start = Start {
+        data,
+        destination: Destination::Job(folder),
+        command: None,
+        stop,
+    };
+    ended(resolved, start, None)
 }
 
 /// Says what this job is.
@@ -99,6 +101,17 @@ fn announce(job: &Job) {
             channel.path.display(),
             channel.mode
         );
+    }
+}
+
+/// Says what was set, not the defaults. Without `=`, so that no expression for metrics matches.
+fn announce_settings(resolved: &Resolved) {
+    let set = resolved
+        .settings
+        .iter()
+        .filter(|s| !s.source.starts_with("default"));
+    for setting in set {
+        tracing::info!("{}: {} ({})", setting.name, setting.value, setting.source);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::{
 };
 use crate::data::{DataSource, Images};
 use crate::run_folder::RunFolder;
+use crate::s3::{self, S3Uri};
 use crate::train::{Destination, Ended, Request, RunData, Stop, StopSignal, train};
 
 /// Exit code after Ctrl-C, as shells expect it: 128 + SIGINT.
@@ -43,28 +44,54 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
         print_settings(&resolved)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let stop = StopSignal::install()?;
     let (old_data, old_command) = before.map(|(args, _)| (args.data, args.command)).unzip();
-    let data = match (&args.local_data, old_data) {
-        (Some(path), _) => RunData::Photos(DataSource::of(Images::in_folder(&absolute(path))?)),
-        (None, Some(path)) => RunData::Photos(DataSource::of(Images::in_folder(&path)?)),
-        (None, None) if args.demo => RunData::Demo,
-        (None, None) => return Err(NO_DATA.into()),
+    let data = match args.local_data.as_ref().or(old_data.as_ref()) {
+        Some(place) => match photos(place, &stop)? {
+            Some(photos) => RunData::Photos(photos),
+            None => return Ok(ExitCode::SUCCESS),
+        },
+        None if args.demo => RunData::Demo,
+        None => return Err(NO_DATA.into()),
     };
+    let to_s3 = args
+        .output
+        .as_deref()
+        .map(s3::address)
+        .transpose()?
+        .flatten();
+    if let Some(address) = &to_s3 {
+        s3::check_writable(address)?;
+    }
     let destination = match resumed {
         Some(folder) => Destination::Resumed(folder),
         None => Destination::New {
-            output: args.output.clone(),
+            // What goes to S3 is made here first, in a folder of its own.
+            output: args.output.clone().filter(|_| to_s3.is_none()),
         },
     };
-    ended(
-        resolved,
-        Start {
-            data,
-            destination,
-            command: old_command,
-            stop: StopSignal::install()?,
+    let start = Start {
+        data,
+        destination,
+        command: old_command,
+        stop,
+    };
+    ended(resolved, start, to_s3.as_ref())
+}
+
+/// The photos at `place`, a folder or an address in S3; `None` where a signal came while they were fetched.
+pub fn photos(place: &Path, stop: &StopSignal) -> Result<Option<DataSource>, CommandError> {
+    let folder = match s3::address(place)? {
+        None => absolute(place),
+        Some(address) => match s3::fetch_folder(&address, &|| stop.requested().is_some())? {
+            Some(folder) => folder,
+            None => {
+                tracing::warn!("stopped by SIGTERM while data came in: there is no model");
+                return Ok(None);
+            }
         },
-    )
+    };
+    Ok(Some(DataSource::of(Images::in_folder(&folder)?)))
 }
 
 /// What is left to say once the configuration is resolved.
@@ -76,15 +103,19 @@ pub struct Start {
     pub stop: StopSignal,
 }
 
-/// Trains, and turns the way it ended into an exit code.
-pub fn ended(resolved: Resolved, start: Start) -> Result<ExitCode, CommandError> {
+/// Trains, sends the results `to` S3 if they belong there, and turns the way it ended into an exit code.
+pub fn ended(
+    resolved: Resolved,
+    start: Start,
+    to: Option<&S3Uri>,
+) -> Result<ExitCode, CommandError> {
     let command = start.command.unwrap_or_else(|| {
         let typed = std::env::args_os();
         typed
             .map(|arg| arg.to_string_lossy().into_owned())
             .collect()
     });
-    let ended = train(
+    let trained = train(
         resolved,
         Request {
             data: start.data,
@@ -93,7 +124,10 @@ pub fn ended(resolved: Resolved, start: Start) -> Result<ExitCode, CommandError>
             stop: start.stop,
         },
     )?;
-    Ok(match ended {
+    if let Some(address) = to {
+        s3::send_folder(&trained.folder, address)?;
+    }
+    Ok(match trained.ended {
         Ended::Stopped(Stop::Interrupt) => ExitCode::from(INTERRUPTED),
         _ => ExitCode::SUCCESS,
     })

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use image::RgbImage;
 use rand::seq::SliceRandom;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::cache::{CacheKey, Form, ImageCache};
@@ -84,7 +84,7 @@ pub struct Batch {
 }
 
 /// A file that could not be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     #[serde(serialize_with = "path_text::one")]
     pub path: PathBuf,

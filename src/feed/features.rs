@@ -10,38 +10,48 @@ use crate::data::{DataError, Skipped, epoch_order};
 use crate::model::FusedResNet;
 
 /// What the backbone makes of each image of a folder.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FeatureTable {
     /// Row-major `[rows, width]`.
-    values: Vec<f32>,
-    width: usize,
-    targets: Vec<usize>,
+    pub(super) values: Vec<f32>,
+    pub(super) width: usize,
+    pub(super) targets: Vec<usize>,
     /// Row of each sample; `None` for a file that could not be read.
-    row_of: Vec<Option<usize>>,
-    skipped: Vec<Skipped>,
+    pub(super) row_of: Vec<Option<usize>>,
+    /// Batches of the folder that are in it.
+    pub(super) batches: usize,
+    pub(super) skipped: Vec<Skipped>,
 }
 
 impl FeatureTable {
-    /// Runs the backbone over everything in `images`, telling `on_batch` the number of images of each batch done. It
-    /// ends early, with `None`, when `on_batch` returns false.
+    /// A table of so many samples, none of which is in it yet.
+    pub fn empty(samples: usize) -> Self {
+        FeatureTable {
+            row_of: vec![None; samples],
+            ..Default::default()
+        }
+    }
+
+    /// Runs the backbone over what `images` has beyond `self`, showing `on_batch` the table after each batch. It ends early,
+    /// with `None`, when `on_batch` returns false.
     ///
     /// # Errors
     /// Whatever the loader meets.
-    pub fn compute(
+    pub fn complete(
+        self,
         backbone: &FusedResNet,
         images: &dyn Source,
-        mut on_batch: impl FnMut(usize) -> bool,
+        mut on_batch: impl FnMut(&Self) -> bool,
     ) -> Result<Option<Self>, DataError> {
-        let mut table = FeatureTable {
-            row_of: vec![None; images.samples()],
-            ..Default::default()
-        };
-        for batch in images.epoch(0, 0) {
+        let mut table = self;
+        let skipped_before = table.skipped.clone();
+        let skipped = || [skipped_before.clone(), images.skipped()].concat();
+        for batch in images.epoch(0, table.batches) {
             let Minibatch {
                 inputs,
                 targets,
                 indices,
-                ..
+                number,
             } = batch?;
             let features = match inputs {
                 Inputs::Images(images) => backbone.features(images),
@@ -51,17 +61,35 @@ impl FeatureTable {
             for (offset, index) in indices.iter().enumerate() {
                 table.row_of[*index] = Some(table.targets.len() + offset);
             }
-            let done = targets.len();
             table
                 .values
                 .extend(features.into_data().convert::<f32>().iter::<f32>());
             table.targets.extend(targets);
-            if !on_batch(done) {
+            table.batches = number + 1;
+            table.skipped = skipped();
+            if !on_batch(&table) {
                 return Ok(None);
             }
         }
-        table.skipped = images.skipped();
+        table.batches = images.batches();
+        table.skipped = skipped();
         Ok(Some(table))
+    }
+
+    /// Batches done.
+    pub fn batches(&self) -> usize {
+        self.batches
+    }
+
+    /// The sample of each row.
+    pub(super) fn samples(&self) -> Vec<usize> {
+        let mut samples = vec![0; self.rows()];
+        for (sample, row) in self.row_of.iter().enumerate() {
+            if let Some(row) = row {
+                samples[*row] = sample;
+            }
+        }
+        samples
     }
 
     /// Readable images.
@@ -157,6 +185,7 @@ mod tests {
             width: 2,
             targets: vec![0, 1, 1],
             row_of: vec![Some(0), Some(1), None, Some(2)],
+            batches: 2,
             skipped: Vec::new(),
         }
     }

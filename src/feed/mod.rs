@@ -3,12 +3,14 @@
 //! Input: a [`Loader`](crate::data::Loader) of images, or a [`FeatureTable`] computed once. Output: [`Minibatch`]es
 //! through the one trait [`Source`], so that a loop reads the same whether it sees images or features.
 
+mod feature_file;
 mod features;
 mod images;
 mod mixup;
 
 use burn::tensor::Tensor;
 
+pub use feature_file::{features_key, read_features, write_features};
 pub use features::{FeatureSource, FeatureTable};
 pub use images::{ImageSource, normalise};
 pub use mixup::Mix;

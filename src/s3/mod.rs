@@ -15,9 +15,11 @@ use std::path::PathBuf;
 use crate::zoo::Cache;
 
 mod error;
+mod transfer;
 mod uri;
 
 pub use error::S3Error;
+pub use transfer::{address, check_writable, fetch_file, fetch_folder, send_folder};
 pub use uri::S3Uri;
 
 #[cfg(feature = "s3")]

@@ -2,19 +2,23 @@
 //!
 //! Input: the splits, the network and the configuration. Output: [`Feeds`], and the [`Loaders`] behind them.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Device;
 
 use super::StopSignal;
+use super::keeper::Pace;
 use crate::config::TrainConfig;
 use crate::data::{
     Augmentation, DataError, ImageCache, ImageFolder, Loader, LoaderConfig, Mode, Preprocess,
     Splits,
 };
 use crate::device::Selected;
-use crate::feed::{FeatureSource, FeatureTable, ImageSource, Source};
+use crate::feed::{
+    FeatureSource, FeatureTable, ImageSource, Source, features_key, read_features, write_features,
+};
 use crate::model::ResNet;
 use crate::sinks::{EvaluationStep, Event, Sinks};
 
@@ -88,8 +92,8 @@ fn features_are_constant(config: &TrainConfig) -> bool {
     config.freeze && config.augmentation == Augmentation::None && config.mixup.is_none()
 }
 
-/// Builds the sources. With constant features this runs the backbone over both splits, once; `None` where a signal came
-/// in between.
+/// Builds the sources. With constant features this runs the backbone over both splits, once, and keeps what it has in the folder
+/// `weights`; `None` where a signal came in between.
 ///
 /// # Errors
 /// Images that cannot be read, in strict mode or all of them.
@@ -100,12 +104,13 @@ pub fn build_feeds(
     device: &Selected,
     stop: &StopSignal,
     sinks: &mut Sinks,
+    weights: &Path,
 ) -> Result<Option<Feeds>, DataError> {
     let config = &loaders.config;
     let inner = &device.device;
     let autodiff = inner.clone().autodiff();
     if features_are_constant(config) {
-        return features(loaders, splits, model, device, stop, sinks);
+        return features(loaders, splits, model, device, stop, sinks, weights);
     }
     // A frozen backbone runs without gradients, so its images belong on the plain device.
     let train_device = if config.freeze { inner } else { &autodiff };
@@ -124,27 +129,50 @@ fn features(
     device: &Selected,
     stop: &StopSignal,
     sinks: &mut Sinks,
+    weights: &Path,
 ) -> Result<Option<Feeds>, DataError> {
     let config = &loaders.config;
     let inner = &device.device;
     let backbone = model.fused();
-    let train = loaders.source(loaders.once(&splits.train), inner);
-    let valid = loaders.source(loaders.once(&splits.valid), inner);
-    let (mut done, steps) = (0, train.batches() + valid.batches());
-    let mut compute = |source: &ImageSource| {
+    let batches = |folder: &ImageFolder| folder.len().div_ceil(config.batch_size);
+    let steps = batches(&splits.train) + batches(&splits.valid);
+    let mut before = 0;
+    let mut compute = |folder: &ImageFolder, path: PathBuf| {
         let started = Instant::now();
-        let table = FeatureTable::compute(&backbone, source, |_| {
-            done += 1;
-            let (split, step) = ("features", done);
+        let key = features_key(model, folder, loaders.preprocess(), config.batch_size);
+        let kept = read_features(&path, folder, &key);
+        if kept.batches() > 0 {
+            tracing::info!(
+                "features of {} of {} batches of {} are here from before",
+                kept.batches(),
+                batches(folder),
+                folder.root.display()
+            );
+        }
+        let source = loaders.source(loaders.once(folder), inner);
+        let mut pace = Pace::new(config.checkpoint_interval, kept.batches());
+        let was_whole = kept.batches() == batches(folder);
+        let table = kept.complete(&backbone, &source, |table| {
+            let (split, step) = ("features", before + table.batches());
             sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
-            stop.requested().is_none()
+            let stopped = stop.requested().is_some();
+            if stopped || pace.is_due(table.batches()) {
+                keep(&path, table, &key);
+                pace = Pace::new(config.checkpoint_interval, table.batches());
+            }
+            !stopped
         })?;
+        before += batches(folder);
+        if let Some(table) = table.as_ref().filter(|_| !was_whole) {
+            keep(&path, table, &key);
+        }
         Ok::<_, DataError>(table.map(|table| (table, started.elapsed().as_secs_f64())))
     };
-    let Some((train, train_seconds)) = compute(&train)? else {
+    let [train_file, valid_file] = feature_files(weights);
+    let Some((train, train_seconds)) = compute(&splits.train, train_file)? else {
         return Ok(None);
     };
-    let Some((valid, valid_seconds)) = compute(&valid)? else {
+    let Some((valid, valid_seconds)) = compute(&splits.valid, valid_file)? else {
         return Ok(None);
     };
     let (batch_size, seed) = (config.batch_size, config.seed);
@@ -155,4 +183,24 @@ fn features(
         train_seconds,
         valid_seconds,
     }))
+}
+
+/// Where the features of training and validation images are kept while a run is under way.
+fn feature_files(weights: &Path) -> [PathBuf; 2] {
+    ["train", "valid"].map(|split| weights.join(format!("features-{split}.safetensors")))
+}
+
+/// Removes what a finished run needs no more.
+pub fn forget_features(weights: &Path) {
+    for file in feature_files(weights) {
+        // Most runs have none.
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+/// Features are only a saving: without them a restarted run computes them again.
+fn keep(path: &Path, table: &FeatureTable, key: &str) {
+    if let Err(error) = write_features(path, table, key) {
+        tracing::warn!("the features are not kept for a restart: {error}");
+    }
 }

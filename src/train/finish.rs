@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::checkpoint::{Progress, TrainState};
-use super::feeds::{Feeds, Loaders};
+use super::feeds::{Feeds, Loaders, forget_features};
 use super::fit::Ended;
 use super::run::{Run, TrainError};
 use super::{Stop, summary};
@@ -98,6 +98,9 @@ impl Run {
             skipped: &skipped,
         };
         findings.write(self.folder.path())?;
+        if !hurried {
+            forget_features(self.folder.weights());
+        }
         findings.announce(&self.folder, self.is_job);
         Ok(ended)
     }

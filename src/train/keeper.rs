@@ -11,14 +11,38 @@ use super::early_stop::Best;
 use crate::config::values::Interval;
 use crate::model::ResNet;
 
+/// When the next checkpoint is due.
+pub struct Pace {
+    /// A crash costs at most this much work, and what the step under way takes.
+    interval: Interval,
+    /// When the last one was written, and after how many steps.
+    since: (Instant, usize),
+}
+
+impl Pace {
+    /// From now and `step` on.
+    pub fn new(interval: Interval, step: usize) -> Self {
+        Pace {
+            interval,
+            since: (Instant::now(), step),
+        }
+    }
+
+    /// Whether it is time, `step` steps being done.
+    pub fn is_due(&self, step: usize) -> bool {
+        let (when, before) = self.since;
+        match self.interval {
+            Interval::Steps(steps) => step >= before + steps,
+            Interval::Seconds(seconds) => when.elapsed().as_secs() >= seconds,
+        }
+    }
+}
+
 /// Writes checkpoints that are due.
 pub struct Keeper {
     weights: PathBuf,
     data_identity: String,
-    /// A crash costs at most this much work, and what the step under way takes.
-    interval: Interval,
-    /// When the last checkpoint was written, and after how many optimizer steps.
-    saved: (Instant, usize),
+    pace: Pace,
     /// The best epoch that is on disk.
     best_on_disk: Option<usize>,
 }
@@ -36,19 +60,14 @@ impl Keeper {
         Keeper {
             weights,
             data_identity,
-            interval,
-            saved: (Instant::now(), global_step),
+            pace: Pace::new(interval, global_step),
             best_on_disk,
         }
     }
 
     /// Whether, after `global_step` optimizer steps, it is time for another checkpoint.
     pub fn is_due(&self, global_step: usize) -> bool {
-        let (when, step) = self.saved;
-        match self.interval {
-            Interval::Steps(steps) => global_step >= step + steps,
-            Interval::Seconds(seconds) => when.elapsed().as_secs() >= seconds,
-        }
+        self.pace.is_due(global_step)
     }
 
     /// Writes the state. The best weights go first: a crash in between leaves an older `last`, and a resumed run sees by
@@ -59,7 +78,7 @@ impl Keeper {
     pub fn save(&mut self, state: &TrainState) -> Result<(), CheckpointError> {
         self.save_best(state.best_model.as_ref(), state.progress.best.best.as_ref())?;
         Checkpoint::write(&self.weights.join(LAST), state, &self.data_identity)?;
-        self.saved = (Instant::now(), state.progress.global_step);
+        self.pace = Pace::new(self.pace.interval, state.progress.global_step);
         Ok(())
     }
 

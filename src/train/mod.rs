@@ -29,6 +29,6 @@ pub use checkpoint::{BEST, Checkpoint, CheckpointError, LAST};
 pub use fit::{Ended, FitError};
 pub use loss::Loss;
 pub use optimizer::build as build_optimizer;
-pub use run::{Destination, Request, RunData, TrainError, train};
+pub use run::{Destination, Request, RunData, TrainError, Trained, train};
 pub use schedule::Schedule;
 pub use stop::{Stop, StopSignal};

@@ -33,6 +33,7 @@ use crate::logging::terminal;
 use crate::model::onnx::OnnxError;
 use crate::model::{Architecture, NetworkError, ResNet};
 use crate::run_folder::{RunArgs, RunFolder, RunFolderError};
+use crate::s3::S3Error;
 use crate::sinks::{
     CsvSink, Event, MetricLineSink, ProgressSink, RunStarted, Sinks, TensorBoardSink,
 };
@@ -47,6 +48,8 @@ pub enum TrainError {
     Demo(#[from] DemoError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    S3(#[from] S3Error),
     #[error(transparent)]
     Zoo(#[from] ZooError),
     #[error(transparent)]
@@ -106,36 +109,41 @@ pub enum Destination {
     Job(RunFolder),
 }
 
+/// How a run ended, and where its results are.
+#[derive(Debug)]
+pub struct Trained {
+    pub ended: Ended,
+    pub folder: PathBuf,
+}
+
 /// Trains as configured and fills the run folder. Says how it ended.
 ///
 /// # Errors
 /// [`TrainError`]. A new run folder in which nothing was trained yet is removed again; otherwise the last checkpoint and
 /// the best weights are in it.
-pub fn train(resolved: Resolved, request: Request) -> Result<Ended, TrainError> {
+pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError> {
     let device = select(resolved.config.device, resolved.config.precision)?;
     tracing::info!("device: {} ({})", device.name, device.why);
-    match &request.destination {
-        Destination::Resumed(folder) => {
-            let folder = folder.clone();
-            start(resolved, request, folder, device, true)
-        }
-        Destination::Job(folder) => {
-            let (folder, resumed) = (folder.clone(), folder.has_checkpoint());
-            start(resolved, request, folder, device, resumed)
-        }
+    let (folder, resumed) = match &request.destination {
+        Destination::Resumed(folder) => (folder.clone(), true),
+        Destination::Job(folder) => (folder.clone(), folder.has_checkpoint()),
         Destination::New { output } => {
             let kind = match request.data {
                 RunData::Demo => "demo",
                 RunData::Photos(_) => "train",
             };
-            let folder = RunFolder::create(output.as_deref(), kind)?;
-            let started = start(resolved, request, folder.clone(), device, false);
-            if started.is_err() {
-                folder.remove_if_untouched();
-            }
-            started
+            (RunFolder::create(output.as_deref(), kind)?, false)
         }
+    };
+    let is_new = matches!(request.destination, Destination::New { .. });
+    let ended = start(resolved, request, folder.clone(), device, resumed);
+    if is_new && ended.is_err() {
+        folder.remove_if_untouched();
     }
+    Ok(Trained {
+        ended: ended?,
+        folder: folder.path().to_owned(),
+    })
 }
 
 fn start(
@@ -172,14 +180,19 @@ fn start(
         stopped: &|| stopped.requested().is_some(),
     };
     let Some(splits) = open_data(&data, &config, opening)? else {
-        tracing::warn!("stopped by SIGTERM while the data came in: there is no model");
-        return Ok(Ended::Stopped(Stop::Terminate));
+        return Ok(stopped_early());
     };
     summary::announce_data(&splits);
     let identity = data_identity(&splits);
     let state = match resumed {
         true => continued(&config, &device, &folder, &identity)?,
-        false => fresh(&config, &device, &splits.train.classes)?,
+        false => {
+            let fresh = fresh(&config, &device, &splits.train.classes, opening.stopped)?;
+            let Some(fresh) = fresh else {
+                return Ok(stopped_early());
+            };
+            fresh
+        }
     };
     let data = data.train.place();
     let args = RunArgs {
@@ -200,6 +213,12 @@ fn start(
         is_job,
     };
     run.execute(state, identity)
+}
+
+/// How a run ends that was stopped before it had data and a network.
+fn stopped_early() -> Ended {
+    tracing::warn!("stopped by SIGTERM while data or weights came in: there is no model");
+    Ended::Stopped(Stop::Terminate)
 }
 
 /// What all stages of a run look at.
@@ -230,6 +249,7 @@ impl Run {
             &self.device,
             &self.stop,
             &mut sinks,
+            self.folder.weights(),
         )?;
         let (state, ended) = match &feeds {
             Some(feeds) => self.fit(state, feeds, identity, &mut sinks)?,

@@ -12,7 +12,7 @@ use crate::device::Selected;
 use crate::logging::terminal;
 use crate::model::onnx::{BatchNormOrigin, load};
 use crate::model::{Architecture, ResNet, ResNetConfig};
-use crate::zoo;
+use crate::{s3, zoo};
 
 /// The images of a run; `None` where a signal came while they were waited for.
 pub fn open_data(
@@ -51,14 +51,41 @@ pub fn data_identity(splits: &Splits) -> String {
 }
 
 /// The network that `config` asks for: pretrained with a new head, an earlier model that goes on, or random. Says in one line
-/// what it took.
+/// what it took. `None` where a signal came while the weights were fetched.
 pub fn build_network(
+    config: &TrainConfig,
+    classes: &[String],
+    device: &Selected,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<ResNet>, TrainError> {
+    match weights_file(config, stopped)? {
+        Some(weights) => network_of(&weights, config, classes, device).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What `--weights` says, with what lies in S3 brought here; `None` where a signal came meanwhile.
+fn weights_file(
+    config: &TrainConfig,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<String>, TrainError> {
+    match s3::address(Path::new(&config.weights))? {
+        None => Ok(Some(config.weights.clone())),
+        Some(address) => {
+            let file = s3::fetch_file(&address, stopped)?;
+            Ok(file.map(|file| file.display().to_string()))
+        }
+    }
+}
+
+fn network_of(
+    weights: &str,
     config: &TrainConfig,
     classes: &[String],
     device: &Selected,
 ) -> Result<ResNet, TrainError> {
     let architecture = config.model.unwrap_or(Architecture::Resnet18);
-    let weights = match config.weights.as_str() {
+    let weights = match weights {
         DEFAULT_WEIGHTS => zoo::default_for(architecture)?,
         other => zoo::resolve(other)?,
     };

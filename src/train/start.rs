@@ -15,7 +15,7 @@ use crate::device::Selected;
 use crate::model::ResNet;
 use crate::run_folder::RunFolder;
 
-/// A network with pretrained or random weights, nothing trained yet.
+/// A network with pretrained or random weights, nothing trained yet; `None` where a signal came while they were fetched.
 ///
 /// # Errors
 /// Weights that cannot be had or do not fit.
@@ -23,17 +23,21 @@ pub fn fresh(
     config: &TrainConfig,
     device: &Selected,
     classes: &[String],
-) -> Result<TrainState, TrainError> {
-    let model = trainable(build_network(config, classes, device)?, config);
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<TrainState>, TrainError> {
+    let Some(network) = build_network(config, classes, device, stopped)? else {
+        return Ok(None);
+    };
+    let model = trainable(network, config);
     let ema = config.ema_decay.map(|decay| Ema::new(&model, decay));
-    Ok(TrainState {
+    Ok(Some(TrainState {
         model,
         optimizer: optimizer::build(config),
         ema,
         best_model: None,
         best_scores: None,
         progress: Progress::default(),
-    })
+    }))
 }
 
 /// The state of the last checkpoint in `folder`, which must belong to the images identified by `data_identity`.

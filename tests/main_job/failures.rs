@@ -117,3 +117,22 @@ fn folded_and_old_exports_train_like_any_other() {
         sandbox.run(&predict).succeeded();
     }
 }
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn addresses_in_s3_need_a_build_that_knows_them() {
+    let sandbox = Sandbox::with_pictures();
+    for (flag, value) in [
+        ("--local-data", "s3://bucket/data"),
+        ("--weights", "s3://bucket/x.onnx"),
+        ("--output", "s3://bucket/out"),
+    ] {
+        let options = format!("{flag} {value}");
+        sandbox
+            .train("run", &options)
+            .failed(1, &["without S3 support", "--features s3"]);
+    }
+    sandbox
+        .train("run", "--local-data s3://")
+        .failed(1, &["s3://bucket/folder"]);
+}

@@ -6,6 +6,7 @@
 mod download;
 mod faults;
 mod interrupted;
+mod program;
 mod proxy;
 mod refused;
 mod server;

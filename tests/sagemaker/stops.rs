@@ -65,20 +65,57 @@ fn at_any_moment_a_model_and_success() {
     }
 }
 
+const MANY: [(&str, usize); 3] = [("train", 120), ("valid", 4), ("test", 2)];
+
 #[test]
-fn while_features_are_computed_and_within_a_group_of_batches() {
-    let many = [("train", 120), ("valid", 4), ("test", 2)];
-    for settings in [
-        [("freeze", "true"), ("image-size", "224"), ("epochs", "3")],
-        [
-            ("freeze", "false"),
-            ("image-size", "224"),
-            ("grad-accumulation", "1000"),
-        ],
-    ] {
-        let job = Job::with(&many, &settings);
-        stopped_after(&job, "results:", Duration::from_millis(200));
+fn while_features_are_computed_and_they_are_kept() {
+    let settings = [
+        ("freeze", "true"),
+        ("image-size", "224"),
+        ("epochs", "3"),
+        ("checkpoint-interval", "2"),
+    ];
+    let job = Job::with(&MANY, &settings);
+    let mut running = Running::start(job.command(&[]));
+    assert!(running.wait_for("results:"));
+    while !job.at("checkpoints/features-train.safetensors").exists() {
+        thread::sleep(Duration::from_millis(1));
     }
+    running.signal("KILL");
+    assert_eq!(
+        running.end().code,
+        None,
+        "it was over before it could be killed"
+    );
+    let ended = job.run().succeeded();
+    assert!(
+        ended.stderr.contains("are here from before"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!job.at("checkpoints/features-train.safetensors").exists());
+    let model = std::fs::read(job.at("model/model.safetensors")).unwrap();
+
+    for folder in ["checkpoints", "model", "output"] {
+        std::fs::remove_dir_all(job.at(folder)).unwrap();
+    }
+    job.run().succeeded();
+    assert!(model == std::fs::read(job.at("model/model.safetensors")).unwrap());
+    for folder in ["checkpoints", "model"] {
+        std::fs::remove_dir_all(job.at(folder)).unwrap();
+    }
+    stopped_after(&job, "results:", Duration::from_millis(50));
+}
+
+#[test]
+fn within_a_group_of_batches() {
+    let settings = [
+        ("freeze", "false"),
+        ("image-size", "224"),
+        ("grad-accumulation", "1000"),
+    ];
+    let job = Job::with(&MANY, &settings);
+    stopped_after(&job, "results:", Duration::from_millis(200));
 }
 
 #[test]
