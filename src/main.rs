@@ -50,10 +50,12 @@ fn in_job(arguments: Vec<std::ffi::OsString>, paths: Paths) -> ExitCode {
     }
     let failure = paths.failure.clone();
     let done = catching_panics(|| commands::run(cli, Some(paths)));
-    if let Err(error) = &done {
-        record_failure(&failure, &failure_text(error.as_ref()));
-    }
-    finish(done)
+    done.unwrap_or_else(|error| {
+        let reason = failure_text(error.as_ref());
+        record_failure(&failure, &reason);
+        eprintln!("error: {reason}");
+        ExitCode::FAILURE
+    })
 }
 
 fn finish(done: Result<ExitCode, CommandError>) -> ExitCode {

@@ -23,6 +23,9 @@ pub fn text(error: &(dyn Error + 'static)) -> String {
         }
         cause = source.source();
     }
+    if text.contains("No space left on device") {
+        text.push_str("; give the job a larger volume (VolumeSizeInGB)");
+    }
     shorten(&text)
 }
 

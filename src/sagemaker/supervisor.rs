@@ -109,7 +109,10 @@ fn pass_on(stderr: impl Read) -> VecDeque<String> {
 
 /// How often the kernel has killed a process of this container for memory.
 fn memory_kills() -> u64 {
-    let text = std::fs::read_to_string("/sys/fs/cgroup/memory.events").unwrap_or_default();
+    // Control groups of version 2, then 1.
+    let text = std::fs::read_to_string("/sys/fs/cgroup/memory.events")
+        .or_else(|_| std::fs::read_to_string("/sys/fs/cgroup/memory/memory.oom_control"))
+        .unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count
         .and_then(|count| count.trim().parse().ok())

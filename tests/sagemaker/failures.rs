@@ -88,7 +88,7 @@ fn a_full_disk_is_the_cause() {
     let job = Job::new();
     // Room for a checkpoint of the narrow network, not for two.
     mounted(&job.at("checkpoints"), "size=200k", || {
-        job.fails(&["last.safetensors", "No space left"]);
+        job.fails(&["checkpoints/", "No space left", "VolumeSizeInGB"]);
     });
     let job = Job::new();
     mounted(&job.at("model"), "size=100k", || {
