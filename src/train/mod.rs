@@ -15,6 +15,7 @@ mod finish;
 mod fit;
 mod gradients;
 mod keeper;
+mod launch;
 mod ledger;
 mod loss;
 mod optimizer;
@@ -27,8 +28,9 @@ mod summary;
 
 pub use checkpoint::{BEST, Checkpoint, CheckpointError, LAST};
 pub use fit::{Ended, FitError};
+pub use launch::{Destination, Request, RunData, Trained, train};
 pub use loss::Loss;
 pub use optimizer::build as build_optimizer;
-pub use run::{Destination, Request, RunData, TrainError, Trained, train};
+pub use run::TrainError;
 pub use schedule::Schedule;
 pub use stop::{Stop, StopSignal};

@@ -1,6 +1,6 @@
-//! One run of training, from its folder to its model directory.
+//! One run of training, from its data and network to its model directory.
 //!
-//! Input: the resolved configuration and where data and results live. Output: the run folder:
+//! Input: a [`Run`] and the state that it starts from, see [`super::launch`]. Output: the run folder:
 //!
 //! ```text
 //! runs/train-1/
@@ -21,14 +21,12 @@ use super::feeds::{Feeds, Loaders, build_feeds};
 use super::fit::{Ended, FitError, Plan, fit};
 use super::keeper::Keeper;
 use super::loss::Loss;
-use super::setup::{data_identity, open_data};
-use super::start::{continued, fresh};
 use super::{Schedule, Stop, StopSignal, summary};
 use crate::artifact::ArtifactError;
 use crate::config::{Resolved, TrainConfig};
-use crate::data::{DataError, DataSource, Opening, Preprocess, Splits};
-use crate::demo::{self, DemoError};
-use crate::device::{DeviceError, Selected, select};
+use crate::data::{DataError, Preprocess, Splits};
+use crate::demo::DemoError;
+use crate::device::{DeviceError, Selected};
 use crate::logging::terminal;
 use crate::model::onnx::OnnxError;
 use crate::model::{Architecture, NetworkError, ResNet};
@@ -79,148 +77,6 @@ pub enum TrainError {
     Signals(std::io::Error),
 }
 
-/// What to train on and where to put it.
-#[derive(Debug)]
-pub struct Request {
-    pub data: RunData,
-    pub destination: Destination,
-    /// The command as it was typed.
-    pub command: Vec<String>,
-    /// Listening already, as the start-up is part of the run.
-    pub stop: StopSignal,
-}
-
-/// The pictures of a run.
-#[derive(Debug)]
-pub enum RunData {
-    /// They are drawn by the program.
-    Demo,
-    Photos(DataSource),
-}
-
-/// Where results go.
-#[derive(Debug)]
-pub enum Destination {
-    /// A new run folder.
-    New { output: Option<PathBuf> },
-    /// That of the run to go on with.
-    Resumed(RunFolder),
-    /// The folders of a SageMaker job, which goes on where it has a checkpoint.
-    Job(RunFolder),
-}
-
-/// How a run ended, and where its results are.
-#[derive(Debug)]
-pub struct Trained {
-    pub ended: Ended,
-    pub folder: PathBuf,
-}
-
-/// Trains as configured and fills the run folder. Says how it ended.
-///
-/// # Errors
-/// [`TrainError`]. A new run folder in which nothing was trained yet is removed again; otherwise the last checkpoint and
-/// the best weights are in it.
-pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError> {
-    let device = select(resolved.config.device, resolved.config.precision)?;
-    tracing::info!("device: {} ({})", device.name, device.why);
-    let (folder, resumed) = match &request.destination {
-        Destination::Resumed(folder) => (folder.clone(), true),
-        Destination::Job(folder) => (folder.clone(), folder.has_checkpoint()),
-        Destination::New { output } => {
-            let kind = match request.data {
-                RunData::Demo => "demo",
-                RunData::Photos(_) => "train",
-            };
-            (RunFolder::create(output.as_deref(), kind)?, false)
-        }
-    };
-    let is_new = matches!(request.destination, Destination::New { .. });
-    let ended = start(resolved, request, folder.clone(), device, resumed);
-    if is_new && ended.is_err() {
-        folder.remove_if_untouched();
-    }
-    Ok(Trained {
-        ended: ended?,
-        folder: folder.path().to_owned(),
-    })
-}
-
-fn start(
-    resolved: Resolved,
-    request: Request,
-    folder: RunFolder,
-    device: Selected,
-    resumed: bool,
-) -> Result<Ended, TrainError> {
-    let config = resolved.config.clone();
-    let is_job = matches!(request.destination, Destination::Job(_));
-    // What a job needs on disk for a while must not end up in what it leaves.
-    let scratch = tempfile::tempdir().map_err(|source| TrainError::Write {
-        path: std::env::temp_dir(),
-        source,
-    })?;
-    let data = match request.data {
-        RunData::Photos(data) => data,
-        RunData::Demo => {
-            let place = if is_job {
-                scratch.path()
-            } else {
-                folder.path()
-            };
-            let data = place.join("data");
-            tracing::info!("drawing pictures into {}", data.display());
-            demo::draw(&data, config.seed)?;
-            DataSource::folder(data)
-        }
-    };
-    let stopped = request.stop.clone();
-    let opening = Opening {
-        scratch: scratch.path(),
-        stopped: &|| stopped.requested().is_some(),
-    };
-    let Some(splits) = open_data(&data, &config, opening)? else {
-        return Ok(stopped_early());
-    };
-    summary::announce_data(&splits);
-    let identity = data_identity(&splits);
-    let state = match resumed {
-        true => continued(&config, &device, &folder, &identity)?,
-        false => {
-            let fresh = fresh(&config, &device, &splits.train.classes, opening.stopped)?;
-            let Some(fresh) = fresh else {
-                return Ok(stopped_early());
-            };
-            fresh
-        }
-    };
-    let data = data.train.place();
-    let args = RunArgs {
-        data: std::fs::canonicalize(data).unwrap_or_else(|_| data.to_owned()),
-        command: request.command,
-    };
-    let stop = request.stop;
-    stop.started().map_err(TrainError::Signals)?;
-    tracing::info!("results: {}", folder.path().display());
-    let run = Run {
-        resolved,
-        args,
-        folder,
-        config,
-        device,
-        splits,
-        stop,
-        is_job,
-    };
-    run.execute(state, identity)
-}
-
-/// How a run ends that was stopped before it had data and a network.
-fn stopped_early() -> Ended {
-    tracing::warn!("stopped by SIGTERM while data or weights came in: there is no model");
-    Ended::Stopped(Stop::Terminate)
-}
-
 /// What all stages of a run look at.
 pub struct Run {
     pub resolved: Resolved,
@@ -234,7 +90,11 @@ pub struct Run {
 }
 
 impl Run {
-    fn execute(mut self, state: TrainState, identity: String) -> Result<Ended, TrainError> {
+    pub(super) fn execute(
+        mut self,
+        state: TrainState,
+        identity: String,
+    ) -> Result<Ended, TrainError> {
         self.note_architecture(&state.model);
         self.folder
             .write_args(&self.args, &self.resolved.settings)?;
