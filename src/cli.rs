@@ -19,7 +19,7 @@ use crate::device::DeviceRequest;
 use crate::model::Architecture;
 
 pub use crate::config::plain_message;
-pub use in_job::{may_be_a_job, parse_in_job};
+pub use in_job::{may_be_a_job, parse_in_job, with_dashes};
 pub use other_commands::*;
 
 const EXAMPLES: &str = "\
@@ -58,6 +58,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Classify photos with a trained model
     Predict(PredictArgs),
+    /// Answer requests over HTTP, on a laptop or as a SageMaker endpoint
+    Serve(ServeArgs),
     /// Look a data set over before training: counts, sizes, broken files, duplicates, leaks
     Inspect(InspectArgs),
     /// Write a trained model in another format

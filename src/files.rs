@@ -11,6 +11,9 @@ use std::{
 use sha2::{Digest, Sha256};
 use tempfile::Builder;
 
+/// How the names of files begin that are being written.
+const TEMPORARY: &str = ".tmp-";
+
 /// Writes to a temporary name in the folder of `path`, syncs, and renames it to `path`.
 ///
 /// # Errors
@@ -20,7 +23,7 @@ pub fn write(
     fill: impl FnOnce(&mut io::BufWriter<&File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut builder = Builder::new();
-    builder.prefix(".tmp-");
+    builder.prefix(TEMPORARY);
     // A temporary file is private by default; an artifact is read by other users, as any file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -34,6 +37,20 @@ pub fn write(
     file.persist(path).map_err(|e| e.error)?;
     sync_folder_of(path);
     Ok(())
+}
+
+/// Removes what processes that were killed left half written in `folder`.
+pub fn remove_leftovers(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(TEMPORARY.as_bytes())
+        {
+            // It is only litter; who comes next will try again.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes a new name of a file last through a power cut: a rename is safe only once its folder is on disk.

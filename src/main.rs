@@ -1,5 +1,6 @@
 //! The command-line program: parse, log, dispatch, exit code; the only place that writes a job's failure file.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,30 +10,28 @@ use sagemaker_burn::logging;
 use sagemaker_burn::sagemaker::{
     Environment, Paths, catching_panics, failure_text, record_failure, reserve_room,
 };
+use sagemaker_burn::train::StopSignal;
 
 fn main() -> ExitCode {
+    let arguments = cli::with_dashes(std::env::args_os());
+    // First of all, as a job may be stopped the moment it starts; other commands end at a signal as programs do.
+    let stop = cli::may_be_a_job(&arguments).then(StopSignal::install);
     logging::install();
-    let arguments: Vec<_> = std::env::args_os().collect();
-    match Paths::find(&Environment::of_process()).filter(|_| cli::may_be_a_job(&arguments)) {
-        Some(paths) => in_job(arguments, paths),
-        None => finish(commands::run(Cli::parse_from(arguments), None)),
+    let job = Paths::find(&Environment::of_process());
+    match (job, stop) {
+        (Some(paths), Some(Ok(stop))) => in_job(arguments, paths, stop),
+        (_, Some(Err(error))) => {
+            finish(Err(format!("signals cannot be listened to: {error}").into()))
+        }
+        (_, stop) => {
+            let stop = stop.transpose().ok().flatten();
+            finish(commands::run(Cli::parse_from(arguments), None, stop))
+        }
     }
 }
 
 /// Training inside of SageMaker: whatever goes wrong ends in the failure file.
-fn in_job(arguments: Vec<std::ffi::OsString>, paths: Paths) -> ExitCode {
-    let cli = match cli::parse_in_job(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
-            if error.use_stderr() {
-                record_failure(&paths.failure, &cli::plain_message(&error));
-            }
-            error.exit()
-        }
-    };
-    if !cli.trains() {
-        return finish(commands::run(cli, None));
-    }
+fn in_job(arguments: Vec<OsString>, paths: Paths, stop: StopSignal) -> ExitCode {
     #[cfg(target_os = "linux")]
     let supervised = sagemaker_burn::sagemaker::Child::of_environment().is_some();
     #[cfg(not(target_os = "linux"))]
@@ -41,15 +40,30 @@ fn in_job(arguments: Vec<std::ffi::OsString>, paths: Paths) -> ExitCode {
         paths.forget_failure();
         reserve_room(&paths.failure)
     });
+    let cli = match cli::parse_in_job(arguments) {
+        Ok((cli, dropped)) => {
+            for name in dropped.iter().filter(|_| supervised) {
+                tracing::warn!("argument {name} is unknown and ignored");
+            }
+            cli
+        }
+        Err(error) => {
+            if error.use_stderr() {
+                record_failure(&paths.failure, &cli::plain_message(&error));
+            }
+            let _ = error.print();
+            return ExitCode::from(error.exit_code().clamp(0, 255) as u8);
+        }
+    };
     #[cfg(target_os = "linux")]
     if !supervised {
-        match sagemaker_burn::sagemaker::supervise(&paths) {
+        match sagemaker_burn::sagemaker::supervise(&paths, &stop) {
             Ok(code) => return code,
             Err(error) => tracing::warn!("training goes on without a supervisor: {error}"),
         }
     }
     let failure = paths.failure.clone();
-    let done = catching_panics(|| commands::run(cli, Some(paths)));
+    let done = catching_panics(|| commands::run(cli, Some(paths), Some(stop)));
     done.unwrap_or_else(|error| {
         let reason = failure_text(error.as_ref());
         record_failure(&failure, &reason);

@@ -20,7 +20,9 @@ const MODEL: &str = "model/manifest.json";
 /// A run folder that cannot be made or found.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFolderError {
-    #[error("the run folder {path} cannot be written ({source}); choose another with --output DIR")]
+    #[error(
+        "{path} cannot be written ({source}); outside of a SageMaker job, --output DIR chooses another folder"
+    )]
     Io {
         path: PathBuf,
         source: std::io::Error,
@@ -131,6 +133,7 @@ impl RunFolder {
                 .ok_or_else(|| RunFolderError::NothingToResume { path: RUNS.into() })?,
         };
         let folder = Self::at(path);
+        crate::files::remove_leftovers(&folder.weights);
         match folder.has_checkpoint() {
             true => Ok(folder),
             false => Err(RunFolderError::NoCheckpoint { path: folder.path }),

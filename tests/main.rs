@@ -10,4 +10,5 @@ mod model_training;
 #[cfg(feature = "s3")]
 mod s3;
 mod sagemaker;
+mod serve;
 mod sinks;

@@ -33,7 +33,9 @@ pub fn unpack(path: &Path) -> Result<TempDir, ArtifactError> {
     let unpacked = unpack_into(path, folder.path()).map_err(|error| failed(error.to_string()))?;
     match unpacked {
         true => Ok(folder),
-        false => Err(failed(format!("it holds no {MANIFEST}"))),
+        false => Err(failed(format!(
+            "it holds no {MANIFEST}, so it is not a model of this program"
+        ))),
     }
 }
 

@@ -57,7 +57,7 @@ pub enum ArtifactError {
     },
     #[error("{path}: the file that {MANIFEST} lists is missing; copy the model directory again")]
     Missing { path: PathBuf },
-    #[error("{path}: not a readable model.tar.gz ({message}); copy it again")]
+    #[error("{path}: not usable as model.tar.gz: {message}")]
     Archive { path: PathBuf, message: String },
     #[error(transparent)]
     WeightsFile(#[from] WeightsFileError),
@@ -149,9 +149,26 @@ impl Artifact {
     /// # Errors
     /// Anything missing, damaged or not a model directory, named with its path.
     pub fn load(path: &Path, device: &Device) -> Result<Self, ArtifactError> {
+        Self::read(path, device, |_| true)
+    }
+
+    /// The same, but looks at no file except the weights, which is all that an endpoint waits for.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load_weights(path: &Path, device: &Device) -> Result<Self, ArtifactError> {
+        Self::read(path, device, |name| name == WEIGHTS)
+    }
+
+    /// Reads a model after checking those of its files that `checked` says.
+    fn read(
+        path: &Path,
+        device: &Device,
+        checked: fn(&str) -> bool,
+    ) -> Result<Self, ArtifactError> {
         if archive::is_archive(path) {
             let unpacked = archive::unpack(path)?;
-            let model = Self::load(unpacked.path(), device)?;
+            let model = Self::read(unpacked.path(), device, checked)?;
             return Ok(Artifact {
                 path: path.to_owned(),
                 ..model
@@ -159,7 +176,7 @@ impl Artifact {
         }
         let folder = locate(path)?;
         let manifest = Manifest::read(&folder.join(MANIFEST))?;
-        for (name, entry) in &manifest.files {
+        for (name, entry) in manifest.files.iter().filter(|(name, _)| checked(name)) {
             let file = folder.join(name);
             check_file(&file, entry)?;
         }

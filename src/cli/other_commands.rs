@@ -2,6 +2,7 @@
 //!
 //! Input: `argv`. Output: one struct a command. None of these values has another source, so defaults may stand here.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -61,6 +62,47 @@ pub struct PredictArgs {
     /// Print JSON lines, one object per photo
     #[arg(long)]
     pub json: bool,
+    /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    pub device: DeviceRequest,
+}
+
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Model directory, a run folder that holds one, or model.tar.gz (default: /opt/ml/model in a container, else the newest run under runs/)
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Address to listen on (default: 127.0.0.1, in a container 0.0.0.0)
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Option<IpAddr>,
+    /// Port; 0 for any free one (default: SAGEMAKER_BIND_TO_PORT, else 8080)
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// Serve the page for people in a container, too
+    #[arg(long)]
+    pub page: bool,
+    /// Most images that go through the network at once (default: 32)
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = values::count, hide_default_value = true)]
+    pub max_batch: usize,
+    /// Longest wait for another request that is being prepared, in milliseconds (default: 2)
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 2,
+        hide_default_value = true
+    )]
+    pub batch_delay_ms: u64,
+    /// Requests under way at once; more are turned away with status 429 (default: 64)
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = values::count, hide_default_value = true)]
+    pub max_in_flight: usize,
+    /// Classes named in a verbose answer (default: 5)
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = values::count, hide_default_value = true)]
+    pub top_k: usize,
     /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
     #[arg(
         long,

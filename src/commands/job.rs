@@ -18,7 +18,7 @@ use crate::sinks::metric_definitions;
 use crate::train::{Destination, RunData, StopSignal};
 
 /// Trains as the job's files say.
-pub fn run(args: &TrainArgs, paths: Paths) -> Result<ExitCode, CommandError> {
+pub fn run(args: &TrainArgs, paths: Paths, stop: StopSignal) -> Result<ExitCode, CommandError> {
     for (flag, typed) in [
         ("--output", args.output.is_some()),
         ("--resume", args.resume.is_some()),
@@ -33,8 +33,6 @@ pub fn run(args: &TrainArgs, paths: Paths) -> Result<ExitCode, CommandError> {
             .into());
         }
     }
-    // From the first moment on, as a job may be stopped while it starts.
-    let stop = StopSignal::install()?;
     let environment = Environment::of_process();
     let job = Job::read(paths.with_checkpoint_config()?, &environment)?;
     announce(&job);
@@ -171,12 +169,18 @@ fn channel_layers(channels: &Channels) -> Result<Vec<Layer>, CommandError> {
 fn data_source(channels: &Channels) -> Result<DataSource, CommandError> {
     let train = channels.require_train()?;
     let valid = channels.valid();
+    // Nothing that is wrong with test images is worth a training.
+    let test = channels.test().and_then(|test| {
+        images(test, None)
+            .map_err(|error| tracing::warn!("no test images: {error}"))
+            .ok()
+    });
     Ok(DataSource {
         train: images(train, channels.train_list())?,
         valid: valid
             .map(|valid| images(valid, channels.valid_list()))
             .transpose()?,
-        test: channels.test().map(|test| images(test, None)).transpose()?,
+        test,
         classes: None,
     })
 }

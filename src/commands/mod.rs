@@ -9,6 +9,7 @@ mod export;
 mod inspect;
 mod job;
 mod predict;
+mod serve;
 mod train;
 mod zoo;
 
@@ -20,15 +21,21 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, TrainArgs};
 use crate::sagemaker::Paths;
+use crate::train::StopSignal;
 
 /// Any error, ready to be shown: its text names the file, key or flag and the way out.
 pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs what was typed; `job` holds the folders of the SageMaker job that training is part of.
+/// Runs what was typed; `job` holds the folders of the SageMaker job that training is part of, `stop` listens to signals where
+/// training may be meant.
 ///
 /// # Errors
 /// Whatever the command meets.
-pub fn run(cli: Cli, job: Option<Paths>) -> Result<ExitCode, CommandError> {
+pub fn run(
+    cli: Cli,
+    job: Option<Paths>,
+    stop: Option<StopSignal>,
+) -> Result<ExitCode, CommandError> {
     let done = |()| ExitCode::SUCCESS;
     let trains = match &cli.command {
         None => !cli.train.dry_run,
@@ -39,9 +46,13 @@ pub fn run(cli: Cli, job: Option<Paths>) -> Result<ExitCode, CommandError> {
     if !trains {
         end_with_the_reader()?;
     }
-    let train = |args: &TrainArgs| match job {
-        Some(paths) => job::run(args, paths),
-        None => train::run(args),
+    let train = |args: &TrainArgs| {
+        let stop = stop.map_or_else(StopSignal::install, Ok)?;
+        stop.watch_start_up()?;
+        match job {
+            Some(paths) => job::run(args, paths, stop),
+            None => train::run(args, stop),
+        }
     };
     match cli.command {
         None => train(&cli.train),
@@ -50,6 +61,7 @@ pub fn run(cli: Cli, job: Option<Paths>) -> Result<ExitCode, CommandError> {
         Some(Command::Sagemaker(command)) => job::sagemaker(&command).map(done),
         Some(Command::Eval(args)) => eval::run(&args).map(done),
         Some(Command::Predict(args)) => predict::run(&args),
+        Some(Command::Serve(args)) => serve::run(&args).map(done),
         Some(Command::Inspect(args)) => inspect::run(&args).map(done),
         Some(Command::Export(args)) => export::run(&args).map(done),
         Some(Command::Zoo(command)) => zoo::run(&command).map(done),

@@ -28,7 +28,7 @@ const DEMO_SETTINGS: [(&str, &str); 7] = [
     ("top-k", "2"),
 ];
 
-pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
+pub fn run(args: &TrainArgs, stop: StopSignal) -> Result<ExitCode, CommandError> {
     if args.resume.is_some() && (args.output.is_some() || args.demo) {
         return Err(
             "--resume continues in the run's own folder: leave --output and --demo out".into(),
@@ -44,7 +44,6 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode, CommandError> {
         print_settings(&resolved)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stop = StopSignal::install()?;
     let (old_data, old_command) = before.map(|(args, _)| (args.data, args.command)).unzip();
     let data = match args.local_data.as_ref().or(old_data.as_ref()) {
         Some(place) => match photos(place, &stop)? {

@@ -43,10 +43,30 @@ pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
     Layer::from_pairs(Source::HyperparametersFile(name.clone()), pairs)
 }
 
-/// The layer of `SM_HP_<NAME>` variables, which Amazon's Python toolkit derives from hyperparameters.
+/// The layer of `SM_HP_<NAME>` variables, which Amazon's Python toolkit derives from hyperparameters, and of `SM_HPS`, which holds
+/// all of them.
+///
+/// # Errors
+/// A bad value, named with its key, and an `SM_HPS` that is no JSON object.
 pub fn from_environment(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Layer, ConfigError> {
+    let variables: Vec<(String, String)> = variables.into_iter().collect();
+    let all = match variables
+        .iter()
+        .find(|(key, value)| key == "SM_HPS" && !value.is_empty())
+    {
+        None => Vec::new(),
+        Some((_, value)) => {
+            let map: serde_json::Map<String, Value> =
+                serde_json::from_str(value).map_err(|error| ConfigError::Value {
+                    source_name: "SM_HPS".into(),
+                    message: format!("expected a JSON object of hyperparameters: {error}"),
+                })?;
+            let named = map.into_iter().filter(|(key, _)| !reserved(key));
+            named.map(|(key, value)| (key, plain_text(value))).collect()
+        }
+    };
     let mut pairs: Vec<(String, String)> = variables
         .into_iter()
         .filter_map(|(key, value)| {
@@ -55,6 +75,7 @@ pub fn from_environment(
         })
         .collect();
     pairs.sort();
+    let pairs = all.into_iter().chain(pairs);
     Layer::from_pairs(Source::Environment, pairs)
 }
 
@@ -125,11 +146,19 @@ mod tests {
             ("SM_HP_BATCH-SIZE", "8"),
             ("SM_HP_WEIGHT_DECAY", "0.1"),
             ("HOME", "/"),
+            (
+                "SM_HPS",
+                r#"{"seed": "7", "batch-size": "9", "sagemaker_region": "x"}"#,
+            ),
         ];
         let layer = from_environment(vars.map(|(k, v)| (k.to_string(), v.to_string()))).unwrap();
         assert_eq!(
-            (layer.flags.batch_size, layer.flags.weight_decay),
-            (Some(8), Some(0.1))
+            (
+                layer.flags.batch_size,
+                layer.flags.weight_decay,
+                layer.flags.seed
+            ),
+            (Some(8), Some(0.1), Some(7))
         );
     }
 }

@@ -15,6 +15,26 @@ use crate::kernels::layer::is_cpu;
 pub fn normalise(batch: &Batch, preprocess: &Preprocess, device: &Device) -> Tensor<4> {
     let (height, width) = (batch.height, batch.width);
     let shape = [batch.targets.len(), height, width, 3];
+    let images = match is_cpu(device) {
+        true => {
+            let values = normalised(&batch.images, preprocess);
+            Tensor::from_data(TensorData::new(values, shape), device)
+        }
+        false => {
+            // A quarter of the bytes to move.
+            let data = TensorData::new(batch.images.clone(), shape);
+            let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8)).float();
+            let channel =
+                |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 1, 1, 3]);
+            let (scale, shift) = scale_and_shift(preprocess);
+            pixels * channel(scale) + channel(shift)
+        }
+    };
+    images.permute([0, 3, 1, 2])
+}
+
+/// What a byte of each channel is multiplied by, and what is added then.
+fn scale_and_shift(preprocess: &Preprocess) -> ([f32; 3], [f32; 3]) {
     let scale = preprocess.std.map(|std| 1.0 / (255.0 * std));
     let mut shift = [0.0; 3];
     for (shift, (mean, std)) in shift
@@ -23,31 +43,21 @@ pub fn normalise(batch: &Batch, preprocess: &Preprocess, device: &Device) -> Ten
     {
         *shift = -mean / std;
     }
-    let images = match is_cpu(device) {
-        true => Tensor::from_data(TensorData::new(on_cpu(batch, scale, shift), shape), device),
-        false => {
-            // A quarter of the bytes to move.
-            let data = TensorData::new(batch.images.clone(), shape);
-            let pixels = Tensor::<4, Int>::from_data(data, (device, DType::U8)).float();
-            let channel =
-                |values: [f32; 3]| Tensor::<1>::from_floats(values, device).reshape([1, 1, 1, 3]);
-            pixels * channel(scale) + channel(shift)
-        }
-    };
-    images.permute([0, 3, 1, 2])
+    (scale, shift)
 }
 
-/// The values of a batch, looked up: a byte has only 256 values.
-fn on_cpu(batch: &Batch, scale: [f32; 3], shift: [f32; 3]) -> Vec<f32> {
+/// The normalised values of RGB bytes, in the same order, looked up: a byte has only 256 values.
+pub fn normalised(bytes: &[u8], preprocess: &Preprocess) -> Vec<f32> {
     /// Pixels of a task.
     const PIXELS: usize = 16384;
+    let (scale, shift) = scale_and_shift(preprocess);
     let table: [[f32; 3]; 256] = std::array::from_fn(|byte| {
         std::array::from_fn(|channel| byte as f32 * scale[channel] + shift[channel])
     });
-    let mut values = vec![0.0; batch.images.len()];
+    let mut values = vec![0.0; bytes.len()];
     let parts = values.par_chunks_mut(3 * PIXELS);
     parts
-        .zip(batch.images.par_chunks(3 * PIXELS))
+        .zip(bytes.par_chunks(3 * PIXELS))
         .for_each(|(values, bytes)| {
             for (value, pixel) in values.chunks_exact_mut(3).zip(bytes.chunks_exact(3)) {
                 for channel in 0..3 {

@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 
 pub use feature_file::{features_key, read_features, write_features};
 pub use features::{FeatureSource, FeatureTable};
-pub use images::{ImageSource, normalise};
+pub use images::{ImageSource, normalise, normalised};
 pub use mixup::Mix;
 
 use crate::data::{DataError, Skipped};

@@ -268,6 +268,8 @@ fn channel(
     };
     let said = environment.get(&format!("SM_CHANNEL_{}", name.to_uppercase()));
     let path = match (said, mode) {
+        // The variable names the folder that there would be; the pipes lie beside it.
+        (Some(path), InputMode::Pipe) => PathBuf::from(format!("{path}_0")),
         (Some(path), _) => PathBuf::from(path),
         (None, InputMode::Pipe) => paths.fifo(&name),
         (None, _) => paths.channel(&name),

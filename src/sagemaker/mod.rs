@@ -112,7 +112,7 @@ impl Job {
         let channels = Channels::read(&paths, environment)?;
         let resources = Resources::read(&paths, environment)?;
         Ok(Job {
-            hyperparameters: hyperparameters.is_file().then_some(hyperparameters),
+            hyperparameters: read_object(&hyperparameters)?.map(|_| hyperparameters),
             channels,
             resources,
             paths,
@@ -125,10 +125,12 @@ impl Job {
     /// [`JobError::Sharded`].
     pub fn check_sharding(&self, classes_are_given: bool) -> Result<(), JobError> {
         let hosts = self.resources.hosts.len();
-        let sharded = self
-            .channels
-            .train()
-            .is_some_and(|channel| channel.distribution == Distribution::ShardedByS3Key);
+        let channels = &self.channels;
+        let photos = [channels.train(), channels.valid(), channels.test()];
+        let sharded = photos
+            .into_iter()
+            .flatten()
+            .any(|channel| channel.distribution == Distribution::ShardedByS3Key);
         match sharded && hosts > 1 && !classes_are_given {
             true => Err(JobError::Sharded { hosts }),
             false => Ok(()),

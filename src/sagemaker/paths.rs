@@ -42,19 +42,29 @@ impl Paths {
         Some(Self::below(&base, environment))
     }
 
+    /// The folders of the container that this process may be in, whether for training or for an endpoint.
+    pub fn of_container(environment: &Environment) -> Option<Self> {
+        let base = environment
+            .get(BASE_DIR)
+            .map_or_else(|| PathBuf::from(MOUNT), PathBuf::from);
+        base.is_dir().then(|| Self::below(&base, environment))
+    }
+
     /// The folders of a job below `base`.
     pub fn below(base: &Path, environment: &Environment) -> Self {
+        // Absolute, as a restarted job compares the paths of its weights.
+        let base = &std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
         let or = |variable: &str, place: &str| match environment.get(variable) {
             Some(path) => PathBuf::from(path),
             None => base.join(place),
         };
         Paths {
             config: or("SM_INPUT_CONFIG_DIR", "input/config"),
-            data: base.join("input/data"),
+            data: or("SM_INPUT_DIR", "input").join("data"),
             model: or("SM_MODEL_DIR", "model"),
             output_data: or("SM_OUTPUT_DATA_DIR", "output/data"),
             checkpoints: base.join("checkpoints"),
-            failure: base.join("output/failure"),
+            failure: or("SM_OUTPUT_DIR", "output").join("failure"),
             base: base.to_owned(),
         }
     }
@@ -135,6 +145,7 @@ impl Paths {
             std::fs::create_dir_all(folder)
                 .and_then(|()| tempfile::tempfile_in(folder).map(drop))
                 .map_err(|source| unwritable(folder, source, fix))?;
+            crate::files::remove_leftovers(folder);
         }
         Ok(())
     }

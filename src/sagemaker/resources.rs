@@ -33,6 +33,8 @@ impl Resources {
             })?,
             None => config.get("hosts").map_or_else(Vec::new, names),
         };
+        hosts.sort();
+        hosts.dedup();
         let current_host = environment
             .get("SM_CURRENT_HOST")
             .map(str::to_owned)
@@ -42,15 +44,21 @@ impl Resources {
         if hosts.is_empty() {
             hosts.push(current_host.clone());
         }
-        hosts.sort();
-        hosts.dedup();
         if !hosts.contains(&current_host) {
-            return Err(JobError::File {
-                path: file,
-                message: format!(
-                    "the current host `{current_host}` is not among the hosts {}",
-                    hosts.join(", ")
-                ),
+            let message = format!(
+                "the current host `{current_host}` is not among the hosts {}",
+                hosts.join(", ")
+            );
+            return Err(match environment.get("SM_CURRENT_HOST") {
+                Some(value) => JobError::Variable {
+                    variable: "SM_CURRENT_HOST".into(),
+                    value: value.into(),
+                    message,
+                },
+                None => JobError::File {
+                    path: file,
+                    message,
+                },
             });
         }
         Ok(Resources {

@@ -9,7 +9,10 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -17,9 +20,12 @@ use signal_hook::iterator::Signals;
 
 use super::Paths;
 use super::failure::record;
+use crate::train::StopSignal;
 
 /// Holds the parent's process id in the child's environment.
 const PARENT: &str = "SAGEMAKER_BURN_SUPERVISED_BY";
+/// The exit code after Ctrl-C.
+const INTERRUPTED: u8 = 130;
 /// Lines of the child's stderr that are kept.
 const LAST_WORDS: usize = 20;
 
@@ -32,21 +38,20 @@ impl Child {
         let parent = std::env::var(PARENT).ok()?.parse::<i32>().ok()?;
         // Refused only for signals that do not exist.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        match getppid().map(|pid| pid.as_raw_nonzero().get()) {
-            Some(now) if now == parent => Some(Child),
-            // It died before it could be listened to.
-            Some(1) | None => std::process::exit(1),
-            // A process further down the tree: not ours.
-            Some(_) => None,
+        // Otherwise it died before it could be listened to, and this process must not outlive it.
+        if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
+            std::process::exit(1);
         }
+        Some(Child)
     }
 }
 
-/// Runs this program again with the same arguments, and reports how it died if it was killed.
+/// Runs this program again with the same arguments, and reports how it died if it was killed. `stop` has listened since this
+/// process began.
 ///
 /// # Errors
 /// The process cannot be started.
-pub fn supervise(paths: &Paths) -> io::Result<ExitCode> {
+pub fn supervise(paths: &Paths, stop: &StopSignal) -> io::Result<ExitCode> {
     // Before the child starts: a signal that comes now waits for it.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGQUIT])?;
     let interactive = io::stderr().is_terminal();
@@ -62,13 +67,15 @@ pub fn supervise(paths: &Paths) -> io::Result<ExitCode> {
     let kills_before = memory_kills();
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
+    let handed_on = Arc::new(AtomicBool::new(false));
+    if stop.requested().is_some() {
+        hand_on(pid, SIGTERM, &handed_on);
+    }
+    let noted = handed_on.clone();
     thread::spawn(move || {
-        for signal in signals.forever() {
-            if let Some(signal) = Signal::from_named_raw(signal) {
-                // Fails only once the child is gone.
-                let _ = kill_process(pid, signal);
-            }
-        }
+        signals
+            .forever()
+            .for_each(|signal| hand_on(pid, signal, &noted))
     });
     let words = child
         .stderr
@@ -79,13 +86,53 @@ pub fn supervise(paths: &Paths) -> io::Result<ExitCode> {
         .and_then(|thread| thread.join().ok())
         .unwrap_or_default();
     if let Some(code) = status.code() {
-        return Ok(ExitCode::from(code.clamp(0, 255) as u8));
+        let code = code.clamp(0, 255) as u8;
+        // It writes its own reason unless it could not; nothing is then better than its last words. Ctrl-C is no failure.
+        if code != 0 && code != INTERRUPTED {
+            record(&paths.failure, &last_words(code, &words));
+        }
+        return Ok(ExitCode::from(code));
     }
-    let killed_for_memory = memory_kills() > kills_before;
-    let reason = reason(status, &words, killed_for_memory);
+    let signal = status.signal().unwrap_or(0);
+    if handed_on.load(Ordering::Relaxed) && [SIGINT, SIGHUP, SIGQUIT].contains(&signal) {
+        // It was asked to and had nothing to save yet.
+        return Ok(ExitCode::from(128 + signal as u8));
+    }
+    let reason = reason(status, &words, memory_kills() > kills_before);
     eprintln!("error: {reason}");
     record(&paths.failure, &reason);
     Ok(ExitCode::FAILURE)
+}
+
+/// Hands a signal on to the child. SIGTERM waits until the child listens: the moment after its start it would die of it.
+fn hand_on(child: Pid, signal: i32, handed_on: &AtomicBool) {
+    let began = Instant::now();
+    while signal == SIGTERM && !catches(child, signal) && began.elapsed() < Duration::from_secs(5) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    handed_on.store(true, Ordering::Relaxed);
+    if let Some(signal) = Signal::from_named_raw(signal) {
+        // Fails only once the child is gone.
+        let _ = kill_process(child, signal);
+    }
+}
+
+/// Whether a process has a handler for `signal`, as the kernel says.
+fn catches(process: Pid, signal: i32) -> bool {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = std::fs::read_to_string(path).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// What is known of a child that failed without a reason.
+fn last_words(code: u8, words: &VecDeque<String>) -> String {
+    let last = words.iter().rev().find(|line| !line.is_empty());
+    match last {
+        Some(line) => line.trim_start_matches("error: ").to_string(),
+        None => format!("the training process ended with exit code {code}"),
+    }
 }
 
 /// Copies the child's stderr to ours and returns its last lines.

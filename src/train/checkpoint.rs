@@ -14,7 +14,7 @@ use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::tensor::{Bytes, Device, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::early_stop::BestSoFar;
+use super::early_stop::{Best, BestSoFar};
 use super::ema::Ema;
 use crate::eval::Scores;
 use crate::model::{ResNet, ResNetConfig, StateDict, StateDictError, WeightsFileError};
@@ -245,23 +245,28 @@ impl Checkpoint {
     }
 }
 
-/// Writes weights alone, under torchvision's names, so that any program can read them.
+/// Writes the weights of an epoch alone, under torchvision's names, so that any program can read them.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write_best(path: &Path, model: &ResNet, epoch: usize) -> Result<(), CheckpointError> {
-    let network = serde_json::to_string(model.config()).map_err(|e| CheckpointError::Content {
-        path: path.to_owned(),
-        message: e.to_string(),
-    })?;
+pub fn write_best(path: &Path, model: &ResNet, best: &Best) -> Result<(), CheckpointError> {
+    let text = |value: serde_json::Result<String>| {
+        value.map_err(|e| CheckpointError::Content {
+            path: path.to_owned(),
+            message: e.to_string(),
+        })
+    };
     let metadata = HashMap::from([
-        ("network".to_string(), network),
-        ("epoch".to_string(), epoch.to_string()),
+        (
+            "network".to_string(),
+            text(serde_json::to_string(model.config()))?,
+        ),
+        ("best".to_string(), text(serde_json::to_string(best))?),
     ]);
     Ok(write_safetensors(path, &state_dict(model), &metadata)?)
 }
 
-/// Reads what [`write_best`] wrote: the network and its epoch.
+/// Reads what [`write_best`] wrote: the network, its epoch and what that scored.
 ///
 /// # Errors
 /// A file that is missing or damaged.
@@ -269,12 +274,14 @@ pub fn read_best(
     path: &Path,
     network: &ResNetConfig,
     device: &Device,
-) -> Result<(ResNet, usize), CheckpointError> {
+) -> Result<(ResNet, Best), CheckpointError> {
     let (tensors, metadata) = read_safetensors(path)?;
-    let epoch = metadata.get("epoch").and_then(|epoch| epoch.parse().ok());
-    let epoch = epoch.ok_or_else(|| CheckpointError::Content {
+    let best = metadata
+        .get("best")
+        .and_then(|best| serde_json::from_str(best).ok());
+    let best = best.ok_or_else(|| CheckpointError::Content {
         path: path.to_owned(),
-        message: "no `epoch` in its header".into(),
+        message: "no `best` in its header".into(),
     })?;
     let model = ResNet::from_state_dict(network, tensors, device).map_err(|source| {
         CheckpointError::Weights {
@@ -282,7 +289,7 @@ pub fn read_best(
             source,
         }
     })?;
-    Ok((model, epoch))
+    Ok((model, best))
 }
 
 fn prefixed(prefix: &str, state: StateDict) -> StateDict {

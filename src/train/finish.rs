@@ -25,12 +25,13 @@ struct Tested {
 }
 
 impl Run {
-    /// Tests and writes the best weights. Without `feeds`, or after a signal, only what matters most is done: SageMaker
+    /// Tests and writes the best weights. `epochs_before` are those that an earlier process did. Without `feeds`, or after a signal, only what matters most is done: SageMaker
     /// leaves two minutes, and the model counts more than the test split.
     pub fn conclude(
         &self,
         state: TrainState,
         mut ended: Ended,
+        epochs_before: usize,
         feeds: Option<&Feeds>,
         loaders: &Loaders,
         sinks: &mut Sinks,
@@ -55,7 +56,7 @@ impl Run {
             );
             ended = Ended::Stopped(self.stop.requested().unwrap_or(Stop::Interrupt));
         }
-        self.report_best(&state.progress, sinks);
+        self.report_best(&state.progress, epochs_before, sinks);
         sinks.emit(&Event::RunEnded);
 
         let metrics = exported_metrics(&state.progress, test.as_ref().map(|t| &t.scores));
@@ -157,9 +158,11 @@ impl Run {
         )?)
     }
 
-    /// SageMaker scores a trial by the last value it printed, which is the last epoch's and not the best one's.
-    fn report_best(&self, progress: &Progress, sinks: &mut Sinks) {
-        let last = progress.history.len();
+    /// SageMaker scores a trial by the last value it printed, which is the last epoch's and not the best one's; and a job that was
+    /// started again and had no epoch left to do has printed none.
+    fn report_best(&self, progress: &Progress, epochs_before: usize, sinks: &mut Sinks) {
+        let epochs = progress.history.len();
+        let last = if epochs > epochs_before { epochs } else { 0 };
         if let Some(best) = progress
             .best
             .best

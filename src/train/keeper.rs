@@ -95,7 +95,7 @@ impl Keeper {
             return Ok(());
         };
         if self.best_on_disk != Some(best.epoch) {
-            write_best(&self.weights.join(BEST), model, best.epoch)?;
+            write_best(&self.weights.join(BEST), model, best)?;
             self.best_on_disk = Some(best.epoch);
         }
         Ok(())

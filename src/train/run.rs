@@ -101,6 +101,7 @@ impl Run {
         let preprocess = Preprocess::imagenet(self.config.image_size);
         let loaders = Loaders::new(&self.config, &preprocess);
         let mut sinks = self.sinks();
+        let epochs_before = state.progress.history.len();
         sinks.emit(&self.started(&state.progress));
         let feeds = build_feeds(
             &loaders,
@@ -124,7 +125,8 @@ impl Run {
             summary::announce_interrupted(&self.folder, self.is_job, &state.progress);
             return Ok(ended);
         }
-        self.conclude(state, ended, feeds.as_ref(), &loaders, &mut sinks)
+        let feeds = feeds.as_ref();
+        self.conclude(state, ended, epochs_before, feeds, &loaders, &mut sinks)
     }
 
     /// Once the weights are read it is known which network they hold; a resumed run needs to be told.

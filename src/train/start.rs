@@ -65,7 +65,7 @@ pub fn continued(
     let mut best_model = None;
     if progress.best.best.is_some() {
         let kept = read_best(&folder.weights().join(BEST), &checkpoint.network, inner);
-        (progress.best, best_model) = settle_best(&progress, kept);
+        (progress.best, best_model) = settle_best(kept);
     }
     tracing::info!(
         "resumed after {} epochs and {} batches",
@@ -82,29 +82,16 @@ pub fn continued(
     })
 }
 
-/// The best epoch so far and its weights, where the file of the best weights may be ahead of the checkpoint, behind it or
-/// unreadable: the two are written, and by SageMaker copied, one after the other.
-fn settle_best(
-    progress: &Progress,
-    kept: Result<(ResNet, usize), CheckpointError>,
-) -> (BestSoFar, Option<ResNet>) {
-    let (model, epoch) = match kept {
-        Ok(kept) => kept,
+/// The best epoch so far and its weights, as the file of the best weights says. It may be ahead of the checkpoint or behind it:
+/// the two are written, and by SageMaker copied, one after the other. What it is ahead by is trained again and ends the same.
+fn settle_best(kept: Result<(ResNet, Best), CheckpointError>) -> (BestSoFar, Option<ResNet>) {
+    match kept {
+        Ok((model, best)) => (BestSoFar { best: Some(best) }, Some(model)),
         Err(error) => {
-            tracing::warn!("{error}; the best epoch is looked for anew among those to come");
-            return (BestSoFar::default(), None);
+            tracing::warn!("{error}; the best epoch is looked for among those to come");
+            (BestSoFar::default(), None)
         }
-    };
-    // Of an epoch that is not in the history yet: it is about to be trained again.
-    let Some(metrics) = progress.history.iter().find(|m| m.epoch == epoch) else {
-        return (BestSoFar::default(), None);
-    };
-    let best = Best {
-        epoch,
-        accuracy: metrics.valid_accuracy,
-        loss: metrics.valid_loss,
-    };
-    (BestSoFar { best: Some(best) }, Some(model))
+    }
 }
 
 /// The network on the device that tracks gradients, with the backbone frozen where that was asked for.

@@ -30,19 +30,27 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// Listens to SIGTERM from now on. The start-up usually takes a second or two and leads to a model, so a signal waits for
-    /// its end; one that hangs, on a network or a pipe, is cut short with success, since there is nothing to save.
+    /// Listens to SIGTERM from now on.
     ///
     /// # Errors
     /// The system refuses the handler.
     pub fn install() -> std::io::Result<Self> {
         let signal = StopSignal::default();
         signal_hook::flag::register(signal_hook::consts::SIGTERM, signal.terminate.clone())?;
-        let watched = signal.clone();
+        Ok(signal)
+    }
+
+    /// Watches over the start-up. It usually takes a second or two and leads to a model, so a signal waits for its end; one that
+    /// hangs, on a network or a pipe, is cut short with success.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn watch_start_up(&self) -> std::io::Result<()> {
+        let watched = self.clone();
         thread::Builder::new()
             .name("start-up".into())
             .spawn(move || watched.cut_start_up_short())?;
-        Ok(signal)
+        Ok(())
     }
 
     /// The start-up is over: from now on Ctrl-C, too, ends in good order. Before, it ends the program as it always does.

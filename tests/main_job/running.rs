@@ -55,6 +55,17 @@ impl Running {
         false
     }
 
+    /// Waits for a line that holds `part` and returns it; `None` if the process ended without one.
+    pub fn line_with(&mut self, part: &str) -> Option<String> {
+        while let Ok((stream, line)) = self.lines.recv() {
+            self.note(stream, &line);
+            if line.contains(part) {
+                return Some(line);
+            }
+        }
+        None
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -112,6 +112,8 @@ fn limited(job: &Job, kilobytes: usize) -> Command {
         .args(program.get_args())
         .current_dir(job.sandbox.root())
         .env_clear()
+        // As much address space on a machine with many cores.
+        .env("MALLOC_ARENA_MAX", "1")
         .envs(
             program
                 .get_envs()

@@ -99,6 +99,8 @@ fn unknown_keys_warn_with_a_suggestion_and_bad_values_fail_by_name() {
 #[test]
 fn extra_arguments_of_the_container_are_tolerated() {
     let job = Job::new();
+    std::fs::create_dir_all(job.at("output")).unwrap();
+    std::fs::write(job.at("output/failure"), "of an earlier attempt").unwrap();
     let ended = finish(job.command(&["--sm-whatever", "7", "--epochs", "1"])).succeeded();
     assert!(
         ended.stderr.contains("--sm-whatever is unknown"),

@@ -17,7 +17,7 @@ const ENDLESS: [(&str, &str); 3] = [
 /// Sends SIGTERM a while after `line` came, and checks what the platform expects.
 fn stopped_after(job: &Job, line: &str, wait: Duration) -> crate::main_job::run::Ended {
     let mut running = Running::start(job.command(&[]));
-    assert!(line.is_empty() || running.wait_for(line), "{line}");
+    assert!(running.wait_for(line), "{line}");
     thread::sleep(wait);
     let asked = Instant::now();
     running.signal("TERM");
@@ -68,6 +68,76 @@ fn at_any_moment_a_model_and_success() {
 const MANY: [(&str, usize); 3] = [("train", 120), ("valid", 4), ("test", 2)];
 
 #[test]
+fn the_moment_after_the_start() {
+    let job = Job::with(&pictures::SMALL, &ENDLESS);
+    for wait_us in (0..40).map(|step| step * 150) {
+        let running = Running::start(job.command(&[]));
+        thread::sleep(Duration::from_micros(wait_us));
+        running.signal("TERM");
+        let ended = running.end();
+        // Before its first statement a process dies of the signal, which is not ours to change.
+        if ended.code.is_some() {
+            ended.succeeded();
+        }
+        assert_eq!(job.failure(), None, "after {wait_us} us");
+    }
+}
+
+#[test]
+fn a_job_that_has_no_epoch_left_still_prints_its_score() {
+    let job = Job::new();
+    let first = job.run().succeeded();
+    for folder in ["model", "output"] {
+        std::fs::remove_dir_all(job.at(folder)).unwrap();
+    }
+    let again = job.run().succeeded();
+    assert!(again.epochs().is_empty());
+    let best = printed(&first, "validation:accuracy")
+        .into_iter()
+        .fold(0.0, f64::max);
+    assert_eq!(
+        printed(&again, "validation:accuracy"),
+        [best],
+        "{}",
+        again.stdout
+    );
+    job.predicts();
+}
+
+#[test]
+fn best_weights_that_are_ahead_of_the_checkpoint_are_kept() {
+    let job = Job::with(
+        &pictures::SMALL,
+        &[("freeze", "false"), ("learning-rate", "0.003")],
+    );
+    job.hyperparameters(&[
+        ("epochs", "1"),
+        ("freeze", "false"),
+        ("learning-rate", "0.003"),
+    ]);
+    job.run().succeeded();
+    let last = std::fs::read(job.at("checkpoints/last.safetensors")).unwrap();
+    job.hyperparameters(&[
+        ("epochs", "100000"),
+        ("freeze", "false"),
+        ("learning-rate", "0.003"),
+        ("checkpoint-interval", "1"),
+    ]);
+    let first = stopped_after(&job, "epoch=6", Duration::ZERO);
+    let best = printed(&first, "validation:accuracy")
+        .into_iter()
+        .fold(0.0, f64::max);
+    std::fs::write(job.at("checkpoints/last.safetensors"), last).unwrap();
+    let second = stopped_after(&job, "results:", Duration::ZERO);
+    let values = printed(&second, "validation:accuracy");
+    assert!(
+        values.last().is_some_and(|last| *last >= best),
+        "{best} {}",
+        second.stdout
+    );
+}
+
+#[test]
 fn while_features_are_computed_and_they_are_kept() {
     let settings = [
         ("freeze", "true"),
@@ -78,7 +148,12 @@ fn while_features_are_computed_and_they_are_kept() {
     let job = Job::with(&MANY, &settings);
     let mut running = Running::start(job.command(&[]));
     assert!(running.wait_for("results:"));
+    let asked = Instant::now();
     while !job.at("checkpoints/features-train.safetensors").exists() {
+        assert!(
+            asked.elapsed() < Duration::from_secs(60),
+            "no features are kept"
+        );
         thread::sleep(Duration::from_millis(1));
     }
     running.signal("KILL");

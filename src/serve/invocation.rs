@@ -1,0 +1,204 @@
+//! One invocation, from its body to its answer.
+//!
+//! Input: a request with pictures. Output: probabilities in the form that was asked for. A permit is taken before the body is read,
+//! so that however many clients come, only so many bodies are in memory.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::app::{App, ONLY};
+use super::codec::{self, Answer, Labels, Limits, ModelInfo, Shape};
+use super::engine::EngineError;
+use super::prepare::prepare;
+use super::routes::error;
+use super::served::Served;
+
+/// SageMaker itself gives up after 60 seconds.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most pictures of a request.
+const MAX_PICTURES: usize = 256;
+/// Passed through from the client to the answer, as the platform's contract says.
+const CUSTOM: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
+
+/// Why there are no probabilities: whose fault it is, and what to do.
+struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl ToString) -> Self {
+        Refusal {
+            status,
+            message: message.to_string(),
+        }
+    }
+
+    fn busy() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests at once; try again in a moment",
+        )
+    }
+
+    fn into_response(self) -> Response {
+        let mut response = error(self.status, self.message);
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The model of a usual endpoint.
+pub async fn only(State(app): State<Arc<App>>, request: Request) -> Response {
+    match app.model(ONLY) {
+        Some(served) => invoke(&app, served, request).await,
+        None if app.settings.multi_model => error(
+            StatusCode::BAD_REQUEST,
+            "this is a multi-model endpoint: POST /models/{name}/invoke",
+        ),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, "the model is being loaded"),
+    }
+}
+
+/// Answers a request from `served`, and counts it.
+pub async fn invoke(app: &App, served: Arc<Served>, request: Request) -> Response {
+    let started = Instant::now();
+    let _in_flight = app.metrics.begin();
+    let custom = request.headers().get(CUSTOM).cloned();
+    let mut response = match answer(app, served, request).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    };
+    if let Some(custom) = custom {
+        response.headers_mut().insert(CUSTOM, custom);
+    }
+    app.metrics
+        .request(response.status().as_u16(), started.elapsed());
+    response
+}
+
+async fn answer(app: &App, served: Arc<Served>, request: Request) -> Result<Response, Refusal> {
+    let Ok(_permit) = app.permits.clone().try_acquire_owned() else {
+        return Err(Refusal::busy());
+    };
+    let (parts, body) = request.into_parts();
+    let asked = asked(app, &parts.headers)?;
+    let body = read(body, &parts.headers, app.settings.max_payload_bytes).await?;
+    // From here on others may wait a moment for this one.
+    let coming = served.engine.announce();
+    let content_type = parts.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let (values, images, shape) = decode(app, &served, content_type, body).await?;
+    let classified = served.engine.classify(values, images);
+    drop(coming);
+    let probabilities = classified.await.map_err(failed)?;
+    let labels = Labels {
+        classes: &served.classes,
+        top_k: app.settings.top_k,
+        model: &ModelInfo {
+            version: served.version.clone(),
+            architecture: served.architecture.clone(),
+            created: served.created.clone(),
+        },
+    };
+    let (bytes, kind) = codec::encode(asked, shape, &probabilities, &labels);
+    Ok((
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        bytes,
+    )
+        .into_response())
+}
+
+/// The form of the answer.
+fn asked(app: &App, headers: &HeaderMap) -> Result<Answer, Refusal> {
+    let negotiate = |accept: Option<&str>, default| {
+        codec::negotiate(accept, default).map_err(|e| Refusal::new(StatusCode::NOT_ACCEPTABLE, e))
+    };
+    let default = negotiate(app.settings.default_accept.as_deref(), Answer::Json)?;
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    negotiate(accept, default)
+}
+
+/// The whole body, if it is not too large and comes in time.
+async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        let message = format!("the request is larger than {} MB", limit >> 20);
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    if announced
+        .and_then(|text| text.parse::<usize>().ok())
+        .is_some_and(|bytes| bytes > limit)
+    {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // Either the limit, or a client that went away and reads no answer.
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not come within 60 s",
+        )),
+    }
+}
+
+/// Decodes and preprocesses on a thread that may block.
+async fn decode(
+    app: &App,
+    served: &Arc<Served>,
+    content_type: Option<String>,
+    body: Bytes,
+) -> Result<(Vec<f32>, usize, Shape), Refusal> {
+    let _core = app.decoders.acquire().await;
+    let served = served.clone();
+    let work = move || {
+        let limits = Limits {
+            side: served.preprocess.crop,
+            max_pictures: MAX_PICTURES,
+            max_pixels: 50_000_000,
+        };
+        let request = codec::decode(content_type.as_deref(), &body, &limits).map_err(|e| {
+            let status = StatusCode::from_u16(e.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            Refusal::new(status, e)
+        })?;
+        let images = request.pictures.len();
+        let values = prepare(request.pictures, &served.preprocess).map_err(|(place, e)| {
+            let message = match images {
+                1 => format!("the picture cannot be used: {e}"),
+                _ => format!("picture {place} (from 0) cannot be used: {e}"),
+            };
+            Refusal::new(StatusCode::BAD_REQUEST, message)
+        })?;
+        Ok((values, images, request.shape))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal error while decoding",
+        )),
+    }
+}
+
+fn failed(e: EngineError) -> Refusal {
+    match e {
+        EngineError::Full => Refusal::busy(),
+        EngineError::Gone => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, e),
+        EngineError::Failed(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, e),
+    }
+}
