@@ -112,7 +112,7 @@ pub fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Dec
 }
 
 /// The format of a file, from its first bytes.
-pub(super) fn sniff(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
+pub(crate) fn sniff(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
