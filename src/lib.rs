@@ -32,6 +32,7 @@ pub mod report;
 pub mod run_folder;
 pub mod s3;
 pub mod sagemaker;
+pub mod serve;
 pub mod sinks;
 pub mod train;
 pub mod zoo;

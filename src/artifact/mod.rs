@@ -5,12 +5,14 @@
 //!   manifest.json       classes, preprocessing, network, metrics, settings, sha256 of the other files
 //!   model.safetensors   weights under torchvision's names
 //!   model.onnx          the same network for other runtimes: input `input` [batch,3,H,W], output `logits`
+//!   examples/           small photos of each class, to show beside predictions; may be missing
 //! ```
 //!
 //! Input: a trained network and what is known about it. Output: the directory, and back again as an [`Artifact`].
 //! Preprocessing is data that travels with the weights, so training and prediction cannot drift apart.
 
 mod archive;
+mod examples;
 mod manifest;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +20,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use tempfile::TempDir;
 
+pub use examples::{EXAMPLES, SavedExamples, example_name, is_example_name, save_examples};
 pub use manifest::{FileEntry, Manifest};
 
 use crate::files::sha256_of;
@@ -77,6 +81,8 @@ pub struct Artifact {
     /// On the device that was asked for, without gradients.
     pub model: ResNet,
     pub path: PathBuf,
+    /// Where an archive was unpacked, as long as somebody may ask for its examples.
+    unpacked: Option<TempDir>,
 }
 
 /// Writes a model directory. The manifest comes last: a directory without one is not a model, so a crash half-way can
@@ -152,8 +158,13 @@ impl Artifact {
         if archive::is_archive(path) {
             let unpacked = archive::unpack(path)?;
             let model = Self::load(unpacked.path(), device)?;
+            // They were read, and a server may live for weeks.
+            for name in [WEIGHTS, ONNX] {
+                let _ = std::fs::remove_file(unpacked.path().join(name));
+            }
             return Ok(Artifact {
                 path: path.to_owned(),
+                unpacked: Some(unpacked),
                 ..model
             });
         }
@@ -183,7 +194,23 @@ impl Artifact {
             manifest,
             model,
             path: folder,
+            unpacked: None,
         })
+    }
+
+    /// Class index and file name of each example photo that the manifest counts.
+    pub fn examples(&self) -> impl Iterator<Item = (usize, String)> {
+        let counts = self.manifest.examples.iter().enumerate();
+        counts.flat_map(|(class, count)| (1..=*count).map(move |n| (class, example_name(class, n))))
+    }
+
+    /// The bytes of the example photo with this file name. Nothing checked them: they are whatever lies there.
+    ///
+    /// # Errors
+    /// No name of an example, no such file, or none that an example can be.
+    pub fn read_example(&self, name: &str) -> io::Result<Vec<u8>> {
+        let folder = self.unpacked.as_ref().map_or(&*self.path, TempDir::path);
+        examples::read_example(folder, name)
     }
 }
 
