@@ -50,7 +50,7 @@ async function readModel() {
   try {
     model = await ask("model");
   } catch (problem) {
-    const text = `The model's description could not be read: ${problem.title}. ${problem.message}`;
+    const text = `The model's description could not be read. ${problem.title}: ${problem.message}`;
     facts.replaceChildren(make("span", { class: "failed" }, text));
     return;
   }
