@@ -221,6 +221,10 @@ pub struct TrainFlags {
     #[arg(long, value_name = "N", value_parser = values::count_or_zero)]
     pub max_train_samples: Option<usize>,
 
+    /// Example photos of each class that are put into the model directory, to show beside predictions; 0 for none (default: 2)
+    #[arg(long, value_name = "N", value_parser = values::count_or_zero)]
+    pub examples: Option<usize>,
+
     /// Seed of everything random: same seed, same data, same machine type, same weights (default: 42)
     #[arg(long, value_name = "N", value_parser = values::seed)]
     pub seed: Option<u64>,

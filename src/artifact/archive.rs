@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 use tar::Archive;
 use tempfile::TempDir;
 
+use super::examples::{EXAMPLES, MOST_EXAMPLE_BYTES, MOST_EXAMPLES, is_example_name};
 use super::{ArtifactError, MANIFEST, ONNX, WEIGHTS};
 
 /// Whether `path` is a file named like an archive.
@@ -42,19 +43,33 @@ pub fn unpack(path: &Path) -> Result<TempDir, ArtifactError> {
 /// Whether a manifest was found.
 fn unpack_into(path: &Path, folder: &Path) -> io::Result<bool> {
     let mut archive = Archive::new(GzDecoder::new(BufReader::new(File::open(path)?)));
-    let mut found = false;
+    let (mut found, mut examples) = (false, 0);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name: PathBuf = entry.path()?.components().skip_while(is_dot).collect();
+        let is_small_file =
+            entry.header().entry_type().is_file() && entry.size() <= MOST_EXAMPLE_BYTES;
+        if is_small_file && is_example(&name) && examples < MOST_EXAMPLES {
+            fs::create_dir_all(folder.join(EXAMPLES))?;
+            io::copy(&mut entry, &mut File::create(folder.join(&name))?)?;
+            examples += 1;
+            continue;
+        }
         let known = [MANIFEST, WEIGHTS, ONNX]
             .into_iter()
             .find(|known| name == Path::new(known));
         if let Some(known) = known.filter(|_| entry.header().entry_type().is_file()) {
-            io::copy(&mut entry, &mut fs::File::create(folder.join(known))?)?;
+            io::copy(&mut entry, &mut File::create(folder.join(known))?)?;
             found |= known == MANIFEST;
         }
     }
     Ok(found)
+}
+
+/// `examples/` and a name of an example, nothing before or between.
+fn is_example(path: &Path) -> bool {
+    let name = path.strip_prefix(EXAMPLES).ok().and_then(Path::to_str);
+    name.is_some_and(is_example_name)
 }
 
 fn is_dot(component: &std::path::Component) -> bool {
@@ -87,20 +102,34 @@ mod tests {
     fn known_files_come_out_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.tar.gz");
+        let (large, largest) = ("x".repeat(65_537), "x".repeat(65_536));
         let files = [
             ("./manifest.json", "{}"),
             ("model.safetensors", "w"),
             ("../model.onnx", "evil"),
             ("code/inference.py", "x"),
+            ("./examples/0000-1.jpg", "photo"),
+            ("examples/0001-1.jpg", &large),
+            ("examples/0001-2.jpg", &largest),
+            ("examples/notes.txt", "x"),
+            ("examples/../0002-1.jpg", "evil"),
+            ("/examples/0002-2.jpg", "evil"),
+            ("examples/examples/0002-3.jpg", "evil"),
         ];
         archive(&path, &files);
         let unpacked = unpack(&path).unwrap();
-        let mut names: Vec<_> = fs::read_dir(unpacked.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
-        names.sort();
-        assert_eq!(names, ["manifest.json", "model.safetensors"]);
+        let names = |folder: &Path| {
+            let entries = fs::read_dir(folder).unwrap();
+            let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(
+            names(unpacked.path()),
+            ["examples", "manifest.json", "model.safetensors"]
+        );
+        let examples = names(&unpacked.path().join("examples"));
+        assert_eq!(examples, ["0000-1.jpg", "0001-2.jpg"]);
         assert!(!dir.path().join("model.onnx").exists());
     }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::ArtifactError;
+use super::examples::MOST_EXAMPLES;
 use crate::config::Setting;
 use crate::data::{Preprocess, SplitOrigin};
 use crate::model::ResNetConfig;
@@ -47,6 +48,9 @@ pub struct Manifest {
     /// How it was trained, with the origin of each value.
     pub settings: Vec<Setting>,
     pub files: BTreeMap<String, FileEntry>,
+    /// How many example photos there are of each class, in their order; empty if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<usize>,
 }
 
 impl Manifest {
@@ -73,6 +77,7 @@ impl Manifest {
             metrics,
             settings,
             files: BTreeMap::new(),
+            examples: Vec::new(),
         }
     }
 
@@ -116,6 +121,17 @@ impl Manifest {
             return Err("`class_to_idx` does not agree with `classes`".into());
         }
         self.preprocess.validate().map_err(|e| e.to_string())?;
+        let (counted, photos) = (self.examples.len(), self.examples.iter());
+        if counted != 0 && counted != classes {
+            return Err(format!("`examples` counts {counted} of {classes} classes"));
+        }
+        // A sum that overflows is surely too many.
+        let sum = photos.fold(0usize, |sum, count| sum.saturating_add(*count));
+        if sum > MOST_EXAMPLES {
+            return Err(format!(
+                "{sum} example photos are more than {MOST_EXAMPLES}"
+            ));
+        }
         // A manifest names files of its own folder; anything else would make loading read where it must not.
         let is_elsewhere = |name: &&String| name.contains(['/', '\\']) || *name == "..";
         match self.files.keys().find(is_elsewhere) {
@@ -172,14 +188,16 @@ mod tests {
 
     fn manifest() -> Manifest {
         let metrics = [("loss", f64::NAN), ("accuracy", 0.5)];
-        Manifest::new(
+        let mut manifest = Manifest::new(
             ResNetConfig::new(Architecture::Resnet18, 2),
             vec!["ant".into(), "bee".into()],
             Preprocess::imagenet(224),
             Some(SplitOrigin::Folders),
             metrics.map(|(name, v)| (name.to_owned(), v)).into(),
             Vec::new(),
-        )
+        );
+        manifest.examples = vec![2, 1];
+        manifest
     }
 
     fn read(manifest: &Value) -> Result<Manifest, ArtifactError> {
@@ -201,10 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_splits_were_recorded_is_read() {
+    fn what_was_written_before_splits_and_examples_were_recorded_is_read() {
         let mut old = json!(manifest());
-        old.as_object_mut().unwrap().remove("split");
-        assert_eq!(read(&old).unwrap().split, None);
+        let old_fields = old.as_object_mut().unwrap();
+        old_fields.remove("split");
+        old_fields.remove("examples");
+        let read = read(&old).unwrap();
+        assert_eq!((read.split, read.examples), (None, Vec::new()));
     }
 
     #[test]
@@ -219,6 +240,9 @@ mod tests {
             ("/class_to_idx/ant", json!(1), "class_to_idx"),
             ("/classes", json!(["ant"]), "1 classes"),
             ("/format", json!("other"), "`other`"),
+            ("/examples", json!([1]), "1 of 2 classes"),
+            ("/examples", json!([1, 10_000]), "10001 example photos"),
+            ("/examples", json!([1, u64::MAX]), "example photos"),
             (
                 "/files",
                 json!({"../x": {"bytes": 1, "sha256": ""}}),

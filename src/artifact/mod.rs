@@ -5,12 +5,14 @@
 //!   manifest.json       classes, preprocessing, network, metrics, settings, sha256 of the other files
 //!   model.safetensors   weights under torchvision's names
 //!   model.onnx          the same network for other runtimes: input `input` [batch,3,H,W], output `logits`
+//!   examples/           small photos of each class, to show beside predictions; may be missing
 //! ```
 //!
 //! Input: a trained network and what is known about it. Output: the directory, and back again as an [`Artifact`].
 //! Preprocessing is data that travels with the weights, so training and prediction cannot drift apart.
 
 mod archive;
+mod examples;
 mod manifest;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +20,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use tempfile::TempDir;
 
+pub use examples::{EXAMPLES, SavedExamples, example_name, is_example_name, save_examples};
 pub use manifest::{FileEntry, Manifest};
 
 use crate::files::sha256_of;
@@ -77,6 +81,8 @@ pub struct Artifact {
     /// On the device that was asked for, without gradients.
     pub model: ResNet,
     pub path: PathBuf,
+    /// Where an archive was unpacked, as long as somebody may ask for its examples.
+    unpacked: Option<TempDir>,
 }
 
 /// Writes a model directory. The manifest comes last: a directory without one is not a model, so a crash half-way can
@@ -169,8 +175,13 @@ impl Artifact {
         if archive::is_archive(path) {
             let unpacked = archive::unpack(path)?;
             let model = Self::read(unpacked.path(), device, checked)?;
+            // They were read, and a server may live for weeks.
+            for name in [WEIGHTS, ONNX] {
+                let _ = std::fs::remove_file(unpacked.path().join(name));
+            }
             return Ok(Artifact {
                 path: path.to_owned(),
+                unpacked: Some(unpacked),
                 ..model
             });
         }
@@ -200,7 +211,45 @@ impl Artifact {
             manifest,
             model,
             path: folder,
+            unpacked: None,
         })
+    }
+
+    /// Gives up the network and keeps what a server shows beside its answers.
+    pub fn into_examples(self) -> Examples {
+        Examples {
+            counts: self.manifest.examples,
+            folder: self
+                .unpacked
+                .as_ref()
+                .map_or(self.path, |folder| folder.path().to_owned()),
+            _unpacked: self.unpacked,
+        }
+    }
+}
+
+/// The example photos of a model directory.
+#[derive(Debug)]
+pub struct Examples {
+    counts: Vec<usize>,
+    folder: PathBuf,
+    /// Where an archive was unpacked, as long as somebody may ask.
+    _unpacked: Option<TempDir>,
+}
+
+impl Examples {
+    /// Class index and file name of each photo that the manifest counts.
+    pub fn names(&self) -> impl Iterator<Item = (usize, String)> {
+        let counts = self.counts.iter().enumerate();
+        counts.flat_map(|(class, count)| (1..=*count).map(move |n| (class, example_name(class, n))))
+    }
+
+    /// The bytes of the photo with this file name. Nothing checked them: they are whatever lies there.
+    ///
+    /// # Errors
+    /// No name of an example, no such file, or none that an example can be.
+    pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        examples::read_example(&self.folder, name)
     }
 }
 

@@ -50,6 +50,8 @@ pub struct TrainConfig {
     pub top_k: usize,
     /// `None`: all of them.
     pub max_train_samples: Option<usize>,
+    /// Example photos of each class in the model directory.
+    pub examples: usize,
     pub seed: u64,
     pub workers: usize,
     pub precision: Precision,
@@ -246,6 +248,7 @@ impl Fold<'_> {
             classes: f.classes(),
             top_k: f.plain("top-k", |x| &x.top_k, 5),
             max_train_samples: some(f.plain("max-train-samples", |x| &x.max_train_samples, 0)),
+            examples: f.plain("examples", |x| &x.examples, 2),
             seed: f.plain("seed", |x| &x.seed, 42),
             workers: f.value(
                 "workers",

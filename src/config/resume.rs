@@ -6,13 +6,14 @@
 use super::{ConfigError, Layer, Resolved, Setting, Source};
 
 /// What may differ from the run that is continued: how long it goes on and where it runs, not what is computed.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "epochs",
     "checkpoint-interval",
     "early-stopping-patience",
     "early-stopping-min-epochs",
     "top-k",
     "report-best",
+    "examples",
     "device",
     "workers",
     "cache-mb",

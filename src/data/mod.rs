@@ -46,6 +46,7 @@ pub use error::DataError;
 pub use folder::{EXTENSIONS, ImageFolder, images_in};
 pub use loader::{Batch, Loader, LoaderConfig, Mode, Skipped, epoch_order, unreadable_classes};
 pub use packed::{Labelled, LabelledImages, PackedError, RecordWrapper};
+pub use pixels::square;
 pub use prefetch::Epoch;
 pub use preprocess::Preprocess;
 pub use sample::{Part, Sample};

@@ -79,6 +79,19 @@ fn view(image: &RgbImage) -> TypedImageRef<'_, U8x3> {
         .unwrap_or_else(|error| unreachable!("an RgbImage holds width x height x 3 bytes: {error}"))
 }
 
+/// The largest square in the middle of `image`, resized to `side` x `side`.
+pub fn square(image: &RgbImage, side: u32) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let short = width.min(height);
+    let middle = Crop {
+        left: (width - short) / 2,
+        top: (height - short) / 2,
+        width: short,
+        height: short,
+    };
+    resize_crop(image, middle, side, side)
+}
+
 /// Shrinks `image` so that its shorter side is `max_short_side`, if it is longer; the shape is kept.
 pub fn shrink(image: RgbImage, max_short_side: u32) -> RgbImage {
     let (width, height) = image.dimensions();

@@ -105,13 +105,13 @@ async fn answer(app: &App, served: Arc<Served>, request: Request) -> Result<Resp
     let labels = Labels {
         classes: &served.classes,
         top_k: app.settings.top_k,
-        model: &ModelInfo {
-            version: served.version.clone(),
-            architecture: served.architecture.clone(),
-            created: served.created.clone(),
-        },
     };
-    let (bytes, kind) = codec::encode(asked, shape, &probabilities, &labels);
+    let model = ModelInfo {
+        version: &served.version,
+        architecture: &served.architecture,
+        created: &served.created,
+    };
+    let (bytes, kind) = codec::encode(asked, shape, &probabilities, &labels, &model);
     Ok((
         [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
         bytes,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::engine::{Batching, Engine, EngineError, Network};
 use super::metrics::Metrics;
-use crate::artifact::{Artifact, ArtifactError, WEIGHTS};
+use crate::artifact::{Artifact, ArtifactError, Examples, WEIGHTS};
 use crate::data::Preprocess;
 use crate::device::Selected;
 
@@ -25,6 +25,7 @@ pub struct Served {
     /// Where it came from.
     pub path: PathBuf,
     metrics: Value,
+    examples: Examples,
 }
 
 /// Why a model cannot be served.
@@ -48,7 +49,7 @@ impl Served {
         metrics: Arc<Metrics>,
     ) -> Result<Self, LoadError> {
         let artifact = Artifact::load_weights(path, &device.device)?;
-        let manifest = artifact.manifest;
+        let manifest = artifact.manifest.clone();
         let network = Network {
             network: artifact.model.fused(),
             device: device.device.clone(),
@@ -59,14 +60,16 @@ impl Served {
             .get(WEIGHTS)
             .map(|entry| entry.sha256.as_str());
         Ok(Served {
-            engine: Engine::start(network, batching, metrics)?,
             version: sha256.unwrap_or_default().chars().take(12).collect(),
             architecture: manifest.network.architecture.to_string(),
             created: manifest.created,
             metrics: json!(manifest.metrics),
             classes: manifest.classes,
             preprocess: manifest.preprocess,
-            path: artifact.path,
+            path: artifact.path.clone(),
+            // The network that can be trained goes; the one that answers is another.
+            examples: artifact.into_examples(),
+            engine: Engine::start(network, batching, metrics)?,
         })
     }
 
@@ -78,26 +81,17 @@ impl Served {
             "version": self.version,
             "created": self.created,
             "metrics": self.metrics,
-            "examples": self.examples(),
+            "examples": self.examples_by_class(),
         })
     }
 
     /// Example photos by class index, as addresses.
-    fn examples(&self) -> Value {
+    fn examples_by_class(&self) -> Value {
         let mut by_class = serde_json::Map::new();
-        let entries = std::fs::read_dir(self.path.join("examples"));
-        let mut names: Vec<String> = entries
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| is_example(name))
-            .collect();
-        names.sort();
-        for name in names {
-            let index = name[..4].trim_start_matches('0');
-            let index = if index.is_empty() { "0" } else { index };
-            let list = by_class.entry(index).or_insert_with(|| json!([]));
+        for (class, name) in self.examples.names() {
+            let list = by_class
+                .entry(class.to_string())
+                .or_insert_with(|| json!([]));
             if let Value::Array(list) = list {
                 list.push(json!(format!("/examples/{name}")));
             }
@@ -107,38 +101,6 @@ impl Served {
 
     /// The bytes of an example photo; `None` for anything that is not one.
     pub fn example(&self, name: &str) -> Option<Vec<u8>> {
-        match is_example(name) {
-            true => std::fs::read(self.path.join("examples").join(name)).ok(),
-            false => None,
-        }
-    }
-}
-
-/// `<class index, 4 digits>-<number>.jpg`, and nothing that could leave the folder.
-fn is_example(name: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let parts = name
-        .strip_suffix(".jpg")
-        .and_then(|stem| stem.split_once('-'));
-    parts.is_some_and(|(class, number)| class.len() == 4 && digits(class) && digits(number))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_examples_are_examples() {
-        assert!(is_example("0003-1.jpg") && is_example("0120-12.jpg"));
-        for other in [
-            "../0003-1.jpg",
-            "0003-1.png",
-            "3-1.jpg",
-            "0003-.jpg",
-            "0003-1.jpg/..",
-            "manifest.json",
-        ] {
-            assert!(!is_example(other), "{other}");
-        }
+        self.examples.read(name).ok()
     }
 }

@@ -3,7 +3,7 @@
 //! Input: the state after training. Output: `model/`, `confusion.csv`, `report.html`, the last metric lines, and words.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{Progress, TrainState};
 use super::feeds::{Feeds, Loaders, forget_features};
@@ -11,11 +11,20 @@ use super::fit::Ended;
 use super::run::{Run, TrainError};
 use super::{Stop, summary};
 use crate::artifact::{self, Manifest};
-use crate::data::Skipped;
+use crate::data::{DecodeLimits, Skipped};
 use crate::eval::{Scores, evaluate};
 use crate::feed::{ImageSource, Source};
 use crate::model::ResNet;
 use crate::sinks::{BestMetric, EvaluationStep, Event, Sinks, TestMetrics};
+
+/// When the last example photo is begun after a signal; with [`HURRIED_LIMITS`] it is done within two seconds.
+const HURRIED: Duration = Duration::from_millis(1500);
+/// What is decoded in a fraction of a second.
+const HURRIED_LIMITS: DecodeLimits = DecodeLimits {
+    max_pixels: 16_000_000,
+    max_alloc_bytes: 64 << 20,
+    max_file_bytes: 16 << 20,
+};
 
 /// Figures of the test split.
 struct Tested {
@@ -60,7 +69,7 @@ impl Run {
         sinks.emit(&Event::RunEnded);
 
         let metrics = exported_metrics(&state.progress, test.as_ref().map(|t| &t.scores));
-        let manifest = Manifest::new(
+        let mut manifest = Manifest::new(
             best.config().clone(),
             self.splits.train.classes.clone(),
             loaders.preprocess().clone(),
@@ -68,6 +77,7 @@ impl Run {
             metrics,
             self.resolved.settings.clone(),
         );
+        manifest.examples = self.save_examples(hurried);
         artifact::save(self.folder.model(), &best, manifest)?;
 
         let mut skipped: Vec<Skipped> = Vec::new();
@@ -104,6 +114,33 @@ impl Run {
         }
         findings.announce(&self.folder, self.is_job);
         Ok(ended)
+    }
+
+    /// Puts example photos into the model directory and says how many of each class. They matter little: nothing that goes
+    /// wrong with them ends the run, and after a signal they get a moment only.
+    fn save_examples(&self, hurried: bool) -> Vec<usize> {
+        let started = Instant::now();
+        let limits = || match hurried || self.stop.requested().is_some() {
+            false => Some(DecodeLimits::default()),
+            true => (started.elapsed() < HURRIED).then_some(HURRIED_LIMITS),
+        };
+        let (folder, train) = (self.folder.model(), &self.splits.train);
+        let (wanted, workers) = (self.config.examples, self.config.workers);
+        let saved = artifact::save_examples(folder, train, wanted, workers, &limits);
+        let saved = saved.unwrap_or_else(|error| {
+            let path = folder.join(artifact::EXAMPLES);
+            tracing::warn!(
+                "{}: {error}; the model has no example photos, --examples 0 asks for none",
+                path.display()
+            );
+            Default::default()
+        });
+        if saved.cut_short {
+            tracing::info!("stopped while example photos were collected: some classes have none");
+        } else if let Some((class, why)) = &saved.failed {
+            tracing::warn!("no example photo of class {class:?}, and maybe others: {why}");
+        }
+        saved.counts
     }
 
     /// Figures of the test split; `None` where there is none, or a signal came in between.

@@ -92,7 +92,7 @@ fn defaults_follow_what_else_was_said() {
 }
 
 /// A value of each flag that is not its default.
-const VALUES: [(&str, &str); 34] = [
+const VALUES: [(&str, &str); 35] = [
     ("classes", "ant,bee"),
     ("checkpoint-interval", "10m"),
     ("weights", "resnet34-v1-7"),
@@ -120,6 +120,7 @@ const VALUES: [(&str, &str); 34] = [
     ("image-size", "128"),
     ("top-k", "3"),
     ("max-train-samples", "500"),
+    ("examples", "4"),
     ("seed", "11"),
     ("workers", "5"),
     ("precision", "bfloat16"),

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use sagemaker_burn::{
-    artifact::Artifact,
+    artifact::{Artifact, Examples},
     model::{Mode, ResNet, onnx, read_safetensors},
 };
 use serde_json::Value;
@@ -199,4 +199,85 @@ fn a_manifest_that_contradicts_itself_is_refused() {
         "../x",
     );
     refused(|m| m["preprocess"] = Value::Null, "manifest");
+}
+
+/// The mean colour of the example photo with this name.
+fn colour(examples: &Examples, name: &str) -> [u64; 3] {
+    let bytes = examples.read(name).unwrap();
+    let image = image::load_from_memory(&bytes).unwrap().to_rgb8();
+    assert_eq!(image.dimensions(), (112, 112), "{name}");
+    let sum = |channel: usize| {
+        image
+            .pixels()
+            .map(|pixel| u64::from(pixel[channel]))
+            .sum::<u64>()
+    };
+    [0, 1, 2].map(|channel| sum(channel) / (112 * 112))
+}
+
+#[test]
+fn examples_of_each_class_lie_in_the_directory_and_in_its_archive() {
+    let sandbox = Sandbox::with_pictures();
+    // Passed over, in favour of the next.
+    fs::write(sandbox.path("data/train/2.bee/0.jpg"), "broken").unwrap();
+    sandbox.train("run", "--epochs 1").succeeded();
+    let expected: Vec<String> = (0..3)
+        .flat_map(|class| (1..3).map(move |n| format!("000{class}-{n}.jpg")))
+        .collect();
+    assert_eq!(sandbox.list("run/model/examples"), expected);
+    let manifest = sandbox.json("run/model/manifest.json");
+    assert_eq!(manifest["examples"], serde_json::json!([2, 2, 2]));
+    let packed = std::process::Command::new("tar")
+        .args(["-czf", "model.tar.gz", "-C", "run/model", "."])
+        .current_dir(sandbox.root())
+        .status();
+    assert!(packed.unwrap().success());
+    for place in ["run", "model.tar.gz"] {
+        let artifact = Artifact::load(&sandbox.path(place), &Device::flex()).unwrap();
+        let examples = artifact.into_examples();
+        let found: Vec<(usize, String)> = examples.names().collect();
+        assert_eq!(found.len(), expected.len());
+        for ((class, name), expected) in found.iter().zip(&expected) {
+            assert_eq!(name, expected);
+            // The pictures are noise around their class's colour.
+            for (found, expected) in colour(&examples, name).iter().zip(CLASSES[*class].1) {
+                let apart = found.abs_diff(expected.into());
+                assert!(apart < 20, "{place} {name}: {apart}");
+            }
+        }
+        assert!(examples.read("../manifest.json").is_err());
+    }
+}
+
+#[test]
+fn examples_can_be_left_out_and_are_not_needed() {
+    let sandbox = Sandbox::with_pictures();
+    sandbox.train("run", "--epochs 1 --examples 3").succeeded();
+    assert_eq!(sandbox.list("run/model/examples").len(), 9);
+    // The model is whole without them.
+    fs::remove_dir_all(sandbox.path("run/model/examples")).unwrap();
+    sandbox.run(&["eval", "run", "--data", "data"]).succeeded();
+    let resume = |examples: &str| {
+        let options = ["--resume", "run", "--epochs", "2", "--examples", examples];
+        sandbox.run(&options).succeeded()
+    };
+    resume("1");
+    assert_eq!(sandbox.list("run/model/examples").len(), 3);
+    resume("0");
+    let without = ["manifest.json", "model.onnx", "model.safetensors"];
+    assert_eq!(sandbox.list("run/model"), without);
+    assert!(sandbox.json("run/model/manifest.json")["examples"].is_null());
+}
+
+#[test]
+fn a_class_without_readable_photos_has_no_example_and_is_named() {
+    let sandbox = Sandbox::with_pictures();
+    for entry in fs::read_dir(sandbox.path("data/train/wild cat")).unwrap() {
+        fs::write(entry.unwrap().path(), "broken").unwrap();
+    }
+    let ended = sandbox.train("run", "--epochs 1").succeeded();
+    let warning = "no example photo of class \"wild cat\"";
+    assert_eq!(ended.stderr.matches(warning).count(), 1, "{}", ended.stderr);
+    let manifest = sandbox.json("run/model/manifest.json");
+    assert_eq!(manifest["examples"], serde_json::json!([2, 2, 0]));
 }

@@ -105,7 +105,12 @@ fn the_run_folder_holds_what_is_promised() {
     );
     assert_eq!(
         sandbox.list("run/model"),
-        ["manifest.json", "model.onnx", "model.safetensors"]
+        [
+            "examples",
+            "manifest.json",
+            "model.onnx",
+            "model.safetensors"
+        ]
     );
     assert_eq!(
         sandbox.list(""),
