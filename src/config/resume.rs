@@ -23,6 +23,12 @@ const FREE: [&str; 11] = [
 /// Defaults that were derived from the machine; a resumed run may be on another one.
 const OF_THE_MACHINE: [&str; 2] = ["workers", "cache-mb"];
 
+/// Whether a setting differs only because its default follows the number of epochs, which may differ.
+fn follows_epochs(setting: &Setting, old: &Setting) -> bool {
+    let is_default = |setting: &Setting| setting.source.starts_with("default");
+    setting.name == "lr-scheduler-step" && is_default(setting) && is_default(old)
+}
+
 /// What the run was told before.
 ///
 /// # Errors
@@ -51,7 +57,7 @@ pub fn settle_resumed(
         };
         if old.value == setting.value {
             setting.source.clone_from(&old.source);
-        } else if !FREE.contains(&setting.name.as_str()) {
+        } else if !FREE.contains(&setting.name.as_str()) && !follows_epochs(setting, old) {
             return Err(ConfigError::Conflict(format!(
                 "--{} {}: the run was started with {}, and its checkpoint cannot go on with another value; {advice}",
                 setting.name, setting.value, old.value

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn top_k_is_at_most_the_number_of_classes() {
-        assert_eq!(scored(&[([0.0, 1.0, 2.0], 0)], 5).top_k(), (3, 1.0));
+    fn top_k_keeps_its_name_where_there_are_fewer_classes() {
+        assert_eq!(scored(&[([0.0, 1.0, 2.0], 0)], 5).top_k(), (5, 1.0));
     }
 }

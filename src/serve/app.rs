@@ -23,7 +23,9 @@ pub struct App {
     pub batching: Batching,
     pub device: Selected,
     pub metrics: Arc<Metrics>,
-    /// One for each invocation that may be under way.
+    /// One for each body that may be on its way. Slow clients hold these, and no others.
+    pub readers: Arc<Semaphore>,
+    /// One for each request that may be worked on or wait for it.
     pub permits: Arc<Semaphore>,
     /// One for each core: decoding takes a core for a while.
     pub decoders: Arc<Semaphore>,
@@ -45,6 +47,7 @@ impl App {
     pub fn new(settings: Settings, batching: Batching, device: Selected) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         App {
+            readers: Arc::new(Semaphore::new(4 * settings.max_in_flight)),
             permits: Arc::new(Semaphore::new(settings.max_in_flight)),
             decoders: Arc::new(Semaphore::new(cores)),
             metrics: Arc::default(),

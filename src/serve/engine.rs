@@ -228,10 +228,10 @@ mod tests {
             side: SIDE,
         };
         let metrics = Arc::new(Metrics::default());
-        (
-            Engine::start(network, batching, metrics.clone()).unwrap(),
-            metrics,
-        )
+        let counted = metrics.clone();
+        // Starting waits for the warm-up, which a thread of the runtime must not.
+        let start = move || Engine::start(network, batching, counted).unwrap();
+        (std::thread::spawn(start).join().unwrap(), metrics)
     }
 
     fn image(value: f32) -> Vec<f32> {

@@ -1,12 +1,15 @@
 //! One invocation, from its body to its answer.
 //!
 //! Input: a request with pictures. Output: probabilities in the form that was asked for. A permit is taken before the body is read,
-//! so that however many clients come, only so many bodies are in memory.
+//! and another before the work begins: however many clients come, only so many bodies are in memory, and slow ones keep no others
+//! out.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -86,12 +89,16 @@ pub async fn invoke(app: &App, served: Arc<Served>, request: Request) -> Respons
 }
 
 async fn answer(app: &App, served: Arc<Served>, request: Request) -> Result<Response, Refusal> {
-    let Ok(_permit) = app.permits.clone().try_acquire_owned() else {
+    let Ok(reading) = app.readers.try_acquire() else {
         return Err(Refusal::busy());
     };
     let (parts, body) = request.into_parts();
     let asked = asked(app, &parts.headers)?;
-    let body = read(body, &parts.headers, app.settings.max_payload_bytes).await?;
+    let body = read(body, app.settings.max_payload_bytes).await?;
+    drop(reading);
+    let Ok(_permit) = app.permits.try_acquire() else {
+        return Err(Refusal::busy());
+    };
     // From here on others may wait a moment for this one.
     let coming = served.engine.announce();
     let content_type = parts.headers.get(header::CONTENT_TYPE);
@@ -132,29 +139,44 @@ fn asked(app: &App, headers: &HeaderMap) -> Result<Answer, Refusal> {
 }
 
 /// The whole body, if it is not too large and comes in time.
-async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        let message = format!("the request is larger than {} MB", limit >> 20);
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-    };
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    if announced
-        .and_then(|text| text.parse::<usize>().ok())
-        .is_some_and(|bytes| bytes > limit)
-    {
-        return Err(too_large());
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        // Either the limit, or a client that went away and reads no answer.
-        Ok(Err(_)) => Err(too_large()),
+async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(BODY_TIMEOUT, read_within(body, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes.into()),
+        Ok(Ok(None)) => {
+            let message = format!("the request is larger than {} MB", limit >> 20);
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message))
+        }
+        // A client that broke off reads no answer.
+        Ok(Err(e)) => Err(Refusal::new(StatusCode::BAD_REQUEST, e)),
         Err(_) => Err(Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
             "the body did not come within 60 s",
         )),
     }
+}
+
+/// The body, or `None` if it is larger than `limit`. What is too much is read and thrown away, up to four times the limit: most
+/// clients look at the answer only after they have sent everything.
+async fn read_within(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, axum::Error> {
+    let announced = body.size_hint().lower() as usize;
+    let mut bytes = Vec::with_capacity(announced.min(limit));
+    let mut received = 0;
+    while received <= 4 * limit {
+        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let Some(frame) = next else {
+            return Ok((received <= limit).then_some(bytes));
+        };
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        received += data.len();
+        if received <= limit {
+            bytes.extend_from_slice(&data);
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    Ok(None)
 }
 
 /// Decodes and preprocesses on a thread that may block.

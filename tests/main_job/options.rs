@@ -173,9 +173,9 @@ fn max_train_samples_takes_a_share_of_each_class() {
 }
 
 #[test]
-fn top_k_is_reported_as_far_as_there_are_classes() {
+fn top_k_is_reported_under_the_name_that_was_asked_for() {
     let sandbox = Sandbox::with_pictures();
-    for (k, expected) in [("2", Some("top2")), ("5", Some("top3")), ("1", None)] {
+    for (k, expected) in [("2", Some("top2")), ("5", Some("top5")), ("1", None)] {
         let ended = sandbox
             .train(k, &format!("--top-k {k} --epochs 1"))
             .succeeded();

@@ -50,7 +50,7 @@ fn stdout_has_one_metric_line_an_epoch_and_nothing_else() {
     let rest = &lines[expected.len()..];
     assert!(rest.len() <= 1, "{}", ended.stdout);
     assert!(rest.iter().all(|line| line.starts_with("best epoch=")));
-    each_metric_is_found(&ended, 4, 3);
+    each_metric_is_found(&ended, 4, 5);
     assert!(!ended.stderr.contains("train:loss="), "{}", ended.stderr);
 
     let printed = captures("validation:accuracy", &ended.epochs().join("\n"));

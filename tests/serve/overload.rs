@@ -62,14 +62,10 @@ fn idle_and_half_open_connections_keep_nobody_out() {
     let started = Instant::now();
     server.get("/ping").ok();
     assert!(started.elapsed() < Duration::from_secs(2));
-    drop(idle);
     let file = trained().read("data/test/2.bee/0.jpg");
-    // Those that broke off gave their permits back.
-    let started = Instant::now();
-    while server.invoke("image/jpeg", &file).status != 200 {
-        assert!(started.elapsed() < Duration::from_secs(20));
-        thread::sleep(Duration::from_millis(20));
-    }
+    server.invoke("image/jpeg", &file).ok();
+    drop(idle);
+    server.invoke("image/jpeg", &file).ok();
 }
 
 #[test]

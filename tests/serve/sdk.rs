@@ -59,5 +59,5 @@ fn the_serializers_of_the_python_sdk_are_understood() {
     ) else {
         return;
     };
-    assert_eq!(said.trim(), "same 7");
+    assert_eq!(said.lines().last(), Some("same 7"));
 }
