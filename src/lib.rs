@@ -8,9 +8,11 @@
 //!                     '-> kernels (what the network computes with on a CPU)
 //!                     train (fit) -> Event -> sinks (metric lines, progress, csv, TensorBoard)
 //!                       |    '-> weights/last, weights/best
-//!                       '-> artifact (manifest, safetensors, ONNX) -> eval, predict, export
+//!                       '-> artifact (manifest, safetensors, ONNX) -> eval, predict, export, serve (HTTP)
 //!                       '-> report (one HTML page)
 //! ```
+//!
+//! s3://bucket/key stands for a path in training: [`s3`] brings it here and takes results there.
 //!
 //! The binary is thin: [`cli`] says what can be typed, [`commands`] what it does.
 

@@ -56,6 +56,9 @@ pub struct PredictArgs {
     /// Model directory, or a run folder that holds one (default: the newest run under runs/)
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+    /// Ask a running server instead, such as http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "device"])]
+    pub endpoint: Option<String>,
     /// How many classes to show per photo (default: 5)
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = values::count, hide_default_value = true)]
     pub top_k: usize,

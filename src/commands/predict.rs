@@ -1,4 +1,6 @@
-//! `predict`: class names and probabilities for photos.
+//! `predict`: class names and probabilities for photos, from a model on this machine or from a server.
+
+mod remote;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,13 +23,22 @@ use crate::run_folder::newest_model;
 const BATCH: usize = 16;
 
 /// A class and its probability.
-struct Guess<'a> {
-    class: &'a str,
+struct Guess {
+    class: String,
     index: usize,
     probability: f32,
 }
 
+/// The most probable classes of a photo, or why there are none.
+type Guesses = Result<Vec<Guess>, String>;
+
 pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
+    if let Some(url) = &args.endpoint {
+        return show(args, |images| {
+            let ask = |image: &PathBuf| remote::ask(url, image, args.top_k);
+            parallel::map(images, workers_or_cores(None), ask)
+        });
+    }
     let path = match &args.model {
         Some(path) => path.clone(),
         None => {
@@ -39,14 +50,24 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
     let device = select(args.device, Precision::Float32)?;
     let artifact = Artifact::load(&path, &device.device)?;
     let network = artifact.model.fused();
+    show(args, |images| {
+        let rows = classify(&artifact, &network, images, &device);
+        let best = |row: Result<Vec<f32>, String>| row.map(|p| top(&artifact, &p, args.top_k));
+        rows.into_iter().map(best).collect()
+    })
+}
+
+/// Classifies the photos group by group and prints what comes out.
+fn show(
+    args: &PredictArgs,
+    classify: impl Fn(&[PathBuf]) -> Vec<Guesses>,
+) -> Result<ExitCode, CommandError> {
     let images = list_images(&args.images)?;
     let mut out = std::io::stdout().lock();
     let mut failed = false;
     let mut shown = 0;
     for group in images.chunks(BATCH) {
-        let results = classify(&artifact, &network, group, &device);
-        for (image, result) in group.iter().zip(results) {
-            let best = result.map(|probabilities| top(&artifact, &probabilities, args.top_k));
+        for (image, best) in group.iter().zip(classify(group)) {
             failed |= best.is_err();
             match (best, args.json) {
                 (Ok(best), true) => writeln!(out, "{}", as_json(image, &best))?,
@@ -128,7 +149,7 @@ fn classify(
         .collect()
 }
 
-fn top<'a>(artifact: &'a Artifact, probabilities: &[f32], top_k: usize) -> Vec<Guess<'a>> {
+fn top(artifact: &Artifact, probabilities: &[f32], top_k: usize) -> Vec<Guess> {
     let classes = artifact
         .manifest
         .classes
@@ -137,7 +158,7 @@ fn top<'a>(artifact: &'a Artifact, probabilities: &[f32], top_k: usize) -> Vec<G
         .zip(probabilities);
     let mut guesses: Vec<Guess> = classes
         .map(|((index, class), p)| Guess {
-            class,
+            class: class.clone(),
             index,
             probability: *p,
         })

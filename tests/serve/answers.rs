@@ -124,3 +124,30 @@ fn the_page_is_for_people_on_this_machine() {
         .get("/examples/..%2Fmanifest.json")
         .refused(404, &["example"]);
 }
+
+#[test]
+fn predict_asks_a_server_as_any_client_would() {
+    let server = Server::start();
+    let sandbox = trained();
+    let photo = "data/test/2.bee/0.jpg";
+    let here = sandbox
+        .run(&["predict", "--model", "run", "--json", photo])
+        .succeeded();
+    let there = sandbox
+        .run(&["predict", "--endpoint", &server.address, "--json", photo])
+        .succeeded();
+    let [here, there] = [here, there]
+        .map(|ended| -> serde_json::Value { serde_json::from_str(&ended.stdout).unwrap() });
+    assert_eq!(
+        here["predictions"][0]["class"],
+        there["predictions"][0]["class"]
+    );
+    let p = |value: &serde_json::Value| value["predictions"][0]["probability"].as_f64().unwrap();
+    assert!((p(&here) - p(&there)).abs() < 1e-5);
+    sandbox
+        .run(&["predict", "--endpoint", &server.address, "run/args.json"])
+        .failed(1, &["args.json"]);
+    sandbox
+        .run(&["predict", "--endpoint", "http://127.0.0.1:9", photo])
+        .failed(1, &["--endpoint http://127.0.0.1:9/invocations", "serve"]);
+}
