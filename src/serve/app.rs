@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 
+use super::body;
 use super::engine::Batching;
 use super::metrics::Metrics;
 use super::served::{LoadError, Served};
@@ -16,6 +17,9 @@ use crate::device::Selected;
 
 /// The name under which the only model of a usual endpoint is kept.
 pub const ONLY: &str = "";
+
+/// Pictures that may be prepared or wait for the network at once; 600 kB each at the usual size.
+pub const PICTURES: usize = 256;
 
 /// The state of a server.
 pub struct App {
@@ -27,6 +31,10 @@ pub struct App {
     pub readers: Arc<Semaphore>,
     /// One for each request that may be worked on or wait for it.
     pub permits: Arc<Semaphore>,
+    /// Memory for bodies.
+    pub bodies: Semaphore,
+    /// One for each picture that may be prepared or wait for the network.
+    pub pictures: Semaphore,
     /// One for each core: decoding takes a core for a while.
     pub decoders: Arc<Semaphore>,
     models: RwLock<BTreeMap<String, Arc<Served>>>,
@@ -47,6 +55,8 @@ impl App {
     pub fn new(settings: Settings, batching: Batching, device: Selected) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         App {
+            bodies: body::room(settings.max_payload_bytes),
+            pictures: Semaphore::new(PICTURES),
             readers: Arc::new(Semaphore::new(4 * settings.max_in_flight)),
             permits: Arc::new(Semaphore::new(settings.max_in_flight)),
             decoders: Arc::new(Semaphore::new(cores)),

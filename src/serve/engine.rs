@@ -102,16 +102,11 @@ impl Engine {
         Coming(self.coming.clone())
     }
 
-    /// The probabilities of `images` images, row-major `[images, classes]`; `values` are `[images, side, side, 3]`.
+    /// Sends images to the network; the probabilities come row-major, `[images, classes]`. `values` are `[images, side, side, 3]`.
     ///
     /// # Errors
-    /// [`EngineError`].
-    pub async fn classify(&self, values: Vec<f32>, images: usize) -> Result<Vec<f32>, EngineError> {
-        let answer = self.send(values, images)?;
-        answer.await.map_err(|_| EngineError::Gone)?
-    }
-
-    fn send(
+    /// [`EngineError::Full`] or [`EngineError::Gone`].
+    pub fn send(
         &self,
         values: Vec<f32>,
         images: usize,
@@ -246,15 +241,24 @@ mod tests {
         queue: 64,
     };
 
+    async fn classify(engine: &Engine, values: Vec<f32>, images: usize) -> Vec<f32> {
+        engine.send(values, images).unwrap().await.unwrap().unwrap()
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn answers_do_not_depend_on_company() {
         let (engine, metrics) = engine(BATCHING);
-        let alone = engine.classify(image(0.1), 1).await.unwrap();
+        let alone = classify(&engine, image(0.1), 1).await;
         assert!((alone.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         // The others are said to be coming, so the first one waits for them.
         let _coming = engine.announce();
-        let requests = (0..4).map(|n| engine.classify(image(0.1 * (n + 1) as f32), 1));
-        let together = join_all(requests).await;
+        let answers: Vec<_> = (0..4)
+            .map(|n| engine.send(image(0.1 * (n + 1) as f32), 1).unwrap())
+            .collect();
+        let mut together = Vec::new();
+        for answer in answers {
+            together.push(answer.await.unwrap().unwrap());
+        }
         for (a, b) in alone.iter().zip(&together[0]) {
             assert!((a - b).abs() < 1e-5);
         }
@@ -270,9 +274,9 @@ mod tests {
     async fn a_request_may_be_larger_than_a_batch() {
         let (engine, _) = engine(BATCHING);
         let values: Vec<f32> = (0..9).flat_map(|n| image(n as f32 / 9.0)).collect();
-        let rows = engine.classify(values, 9).await.unwrap();
+        let rows = classify(&engine, values, 9).await;
         assert_eq!(rows.len(), 27);
-        let last = engine.classify(image(8.0 / 9.0), 1).await.unwrap();
+        let last = classify(&engine, image(8.0 / 9.0), 1).await;
         for (a, b) in rows[24..].iter().zip(last) {
             assert!((a - b).abs() < 1e-5);
         }
@@ -298,28 +302,5 @@ mod tests {
         for answer in waiting {
             assert_eq!(answer.await.unwrap().unwrap().len(), 3);
         }
-    }
-
-    async fn join_all(
-        requests: impl Iterator<Item = impl Future<Output = Result<Vec<f32>, EngineError>>>,
-    ) -> Vec<Vec<f32>> {
-        let mut requests: Vec<_> = requests.map(Box::pin).collect();
-        // All are sent before the first answer is waited for.
-        let mut answers = Vec::new();
-        for request in &mut requests {
-            let first = std::future::poll_fn(|context| {
-                std::task::Poll::Ready(request.as_mut().poll(context))
-            });
-            answers.push(match first.await {
-                std::task::Poll::Ready(answer) => Some(answer.unwrap()),
-                std::task::Poll::Pending => None,
-            });
-        }
-        for (request, answer) in requests.into_iter().zip(&mut answers) {
-            if answer.is_none() {
-                *answer = Some(request.await.unwrap());
-            }
-        }
-        answers.into_iter().flatten().collect()
     }
 }

@@ -4,27 +4,23 @@
 //! and another before the work begins: however many clients come, only so many bodies are in memory, and slow ones keep no others
 //! out.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::app::{App, ONLY};
-use super::codec::{self, Answer, Labels, Limits, ModelInfo, Shape};
+use super::app::{App, ONLY, PICTURES};
+use super::body::{BodyError, Received, receive};
+use super::codec::{self, Answer, Labels, Limits, ModelInfo, Picture};
 use super::engine::EngineError;
 use super::prepare::prepare;
 use super::routes::error;
 use super::served::Served;
 
-/// SageMaker itself gives up after 60 seconds.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most pictures of a request.
-const MAX_PICTURES: usize = 256;
+/// Most pictures of a request; no more than [`App::pictures`] has permits.
+const MAX_PICTURES: usize = PICTURES;
 /// Passed through from the client to the answer, as the platform's contract says.
 const CUSTOM: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
 
@@ -94,7 +90,7 @@ async fn answer(app: &App, served: Arc<Served>, request: Request) -> Result<Resp
     };
     let (parts, body) = request.into_parts();
     let asked = asked(app, &parts.headers)?;
-    let body = read(body, app.settings.max_payload_bytes).await?;
+    let body = receive(body, app.settings.max_payload_bytes, &app.bodies).await?;
     drop(reading);
     let Ok(_permit) = app.permits.try_acquire() else {
         return Err(Refusal::busy());
@@ -105,10 +101,16 @@ async fn answer(app: &App, served: Arc<Served>, request: Request) -> Result<Resp
     let content_type = content_type
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let (values, images, shape) = decode(app, &served, content_type, body).await?;
-    let classified = served.engine.classify(values, images);
+    let Received { bytes, room: _room } = body;
+    let request = decode(app, &served, content_type, bytes).await?;
+    let images = request.pictures.len();
+    // What the network takes is larger than a photo's file, so only so many pictures are prepared and wait at once.
+    let _prepared = app.pictures.acquire_many(images as u32).await;
+    let values = prepared(app, &served, request.pictures).await?;
+    let answer = served.engine.send(values, images).map_err(failed)?;
     drop(coming);
-    let probabilities = classified.await.map_err(failed)?;
+    let probabilities = answer.await.unwrap_or(Err(EngineError::Gone));
+    let probabilities = probabilities.map_err(failed)?;
     let labels = Labels {
         classes: &served.classes,
         top_k: app.settings.top_k,
@@ -118,7 +120,7 @@ async fn answer(app: &App, served: Arc<Served>, request: Request) -> Result<Resp
         architecture: &served.architecture,
         created: &served.created,
     };
-    let (bytes, kind) = codec::encode(asked, shape, &probabilities, &labels, &model);
+    let (bytes, kind) = codec::encode(asked, request.shape, &probabilities, &labels, &model);
     Ok((
         [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
         bytes,
@@ -138,83 +140,68 @@ fn asked(app: &App, headers: &HeaderMap) -> Result<Answer, Refusal> {
     negotiate(accept, default)
 }
 
-/// The whole body, if it is not too large and comes in time.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(BODY_TIMEOUT, read_within(body, limit)).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes.into()),
-        Ok(Ok(None)) => {
-            let message = format!("the request is larger than {} MB", limit >> 20);
-            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message))
-        }
-        // A client that broke off reads no answer.
-        Ok(Err(e)) => Err(Refusal::new(StatusCode::BAD_REQUEST, e)),
-        Err(_) => Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "the body did not come within 60 s",
-        )),
+impl From<BodyError> for Refusal {
+    fn from(e: BodyError) -> Self {
+        let status = match e {
+            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Late => StatusCode::REQUEST_TIMEOUT,
+            BodyError::NoRoom => StatusCode::TOO_MANY_REQUESTS,
+            // A client that broke off reads no answer.
+            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+        };
+        Refusal::new(status, e)
     }
 }
 
-/// The body, or `None` if it is larger than `limit`. What is too much is read and thrown away, up to four times the limit: most
-/// clients look at the answer only after they have sent everything.
-async fn read_within(mut body: Body, limit: usize) -> Result<Option<Vec<u8>>, axum::Error> {
-    let announced = body.size_hint().lower() as usize;
-    let mut bytes = Vec::with_capacity(announced.min(limit));
-    let mut received = 0;
-    while received <= 4 * limit {
-        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-        let Some(frame) = next else {
-            return Ok((received <= limit).then_some(bytes));
-        };
-        let Ok(data) = frame?.into_data() else {
-            continue;
-        };
-        received += data.len();
-        if received <= limit {
-            bytes.extend_from_slice(&data);
-        } else {
-            bytes = Vec::new();
-        }
-    }
-    Ok(None)
-}
-
-/// Decodes and preprocesses on a thread that may block.
+/// Reads the request on a thread that may block.
 async fn decode(
     app: &App,
-    served: &Arc<Served>,
+    served: &Served,
     content_type: Option<String>,
-    body: Bytes,
-) -> Result<(Vec<f32>, usize, Shape), Refusal> {
-    let _core = app.decoders.acquire().await;
-    let served = served.clone();
-    let work = move || {
-        let limits = Limits {
-            side: served.preprocess.crop,
-            max_pictures: MAX_PICTURES,
-            max_pixels: 50_000_000,
-        };
-        let request = codec::decode(content_type.as_deref(), &body, &limits).map_err(|e| {
-            let status = StatusCode::from_u16(e.status()).unwrap_or(StatusCode::BAD_REQUEST);
-            Refusal::new(status, e)
-        })?;
-        let images = request.pictures.len();
-        let values = prepare(request.pictures, &served.preprocess).map_err(|(place, e)| {
-            let message = match images {
-                1 => format!("the picture cannot be used: {e}"),
-                _ => format!("picture {place} (from 0) cannot be used: {e}"),
-            };
-            Refusal::new(StatusCode::BAD_REQUEST, message)
-        })?;
-        Ok((values, images, request.shape))
+    bytes: Vec<u8>,
+) -> Result<codec::Request, Refusal> {
+    let limits = Limits {
+        side: served.preprocess.crop,
+        max_pictures: MAX_PICTURES,
+        max_pixels: 50_000_000,
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(Refusal::new(
+    let work = move || codec::decode(content_type.as_deref(), &bytes, &limits);
+    on_a_core(app, work).await?.map_err(|e| {
+        let status = StatusCode::from_u16(e.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Refusal::new(status, e)
+    })
+}
+
+/// Decodes and preprocesses the pictures on a thread that may block.
+async fn prepared(
+    app: &App,
+    served: &Arc<Served>,
+    pictures: Vec<Picture>,
+) -> Result<Vec<f32>, Refusal> {
+    let (served, images) = (served.clone(), pictures.len());
+    let work = move || prepare(pictures, &served.preprocess);
+    on_a_core(app, work).await?.map_err(|(place, e)| {
+        let message = match images {
+            1 => format!("the picture cannot be used: {e}"),
+            _ => format!("picture {place} (from 0) cannot be used: {e}"),
+        };
+        Refusal::new(StatusCode::BAD_REQUEST, message)
+    })
+}
+
+/// Runs `work` on a thread that may block, when a core is free for it.
+async fn on_a_core<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let _core = app.decoders.acquire().await;
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| {
+        Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal error while decoding",
-        )),
-    }
+        )
+    })
 }
 
 fn failed(e: EngineError) -> Refusal {

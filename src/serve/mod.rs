@@ -10,6 +10,7 @@
 //! model is loaded and warm.
 
 mod app;
+mod body;
 pub mod codec;
 mod connections;
 mod engine;
