@@ -248,6 +248,7 @@ impl Findings<'_> {
         }
         let data = quoted(&self.args.data.display().to_string());
         tracing::info!("  sagemaker-burn eval {shown}/model --data {data}");
+        tracing::info!("  sagemaker-burn serve --model {shown}/model");
         tracing::info!("  sagemaker-burn export --model {shown}/model --output classifier.onnx");
     }
 

@@ -174,7 +174,10 @@ fn a_panic_is_a_cause_too() {
     // More threads than there is address space for their stacks: the thread pool panics.
     let job = Job::new();
     let mut command = limited(&job, 2_000_000);
-    command.env("RAYON_NUM_THREADS", "50000");
+    command
+        .env("RAYON_NUM_THREADS", "50000")
+        // So large that what is left when one does not fit is enough to panic with.
+        .env("RUST_MIN_STACK", (64 << 20).to_string());
     let ended = finish(command);
     assert_ne!(ended.code, Some(0), "{ended:#?}");
     let failure = job.failure().unwrap();
