@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Setting;
+use crate::data::SplitOrigin;
 use crate::sagemaker::Paths;
 
 /// Where runs go unless `--output` says otherwise.
@@ -42,13 +43,19 @@ pub enum RunFolderError {
 }
 
 /// What a run was asked to do besides its settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunArgs {
     /// The data set. A name that is no UTF-8 is written as well as it can be; resuming then needs --local-data.
     #[serde(serialize_with = "crate::data::path_text::one")]
     pub data: PathBuf,
     /// The command as it was typed.
     pub command: Vec<String>,
+    /// Class names in the order of the network's outputs.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Where the validation images came from.
+    #[serde(default)]
+    pub split: Option<SplitOrigin>,
 }
 
 /// `args.json`.
@@ -284,6 +291,8 @@ mod tests {
         let args = RunArgs {
             data: "/data".into(),
             command: vec!["sagemaker-burn".into(), "--demo".into()],
+            classes: vec!["ant".into(), "bee".into()],
+            split: Some(SplitOrigin::Folders),
         };
         let settings = vec![Setting {
             name: "epochs".into(),

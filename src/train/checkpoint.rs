@@ -269,27 +269,52 @@ pub fn write_best(path: &Path, model: &ResNet, best: &Best) -> Result<(), Checkp
 /// Reads what [`write_best`] wrote: the network, its epoch and what that scored.
 ///
 /// # Errors
-/// A file that is missing or damaged.
+/// A file that is missing or damaged, or holds another network than `network`.
 pub fn read_best(
     path: &Path,
     network: &ResNetConfig,
     device: &Device,
 ) -> Result<(ResNet, Best), CheckpointError> {
+    let file = read_safetensors(path)?;
+    let best = field(path, &file.1, "best")?;
+    Ok((best_model(path, network, file.0, device)?, best))
+}
+
+/// The same where nothing else is known of the run.
+///
+/// # Errors
+/// A file that is missing or damaged.
+pub fn read_best_alone(path: &Path, device: &Device) -> Result<(ResNet, Best), CheckpointError> {
     let (tensors, metadata) = read_safetensors(path)?;
-    let best = metadata
-        .get("best")
-        .and_then(|best| serde_json::from_str(best).ok());
-    let best = best.ok_or_else(|| CheckpointError::Content {
+    let network = field(path, &metadata, "network")?;
+    let best = field(path, &metadata, "best")?;
+    Ok((best_model(path, &network, tensors, device)?, best))
+}
+
+/// A value in the header of a file of weights.
+fn field<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    metadata: &HashMap<String, String>,
+    name: &str,
+) -> Result<T, CheckpointError> {
+    let value = metadata.get(name);
+    let value = value.and_then(|value| serde_json::from_str(value).ok());
+    value.ok_or_else(|| CheckpointError::Content {
         path: path.to_owned(),
-        message: "no `best` in its header".into(),
-    })?;
-    let model = ResNet::from_state_dict(network, tensors, device).map_err(|source| {
-        CheckpointError::Weights {
-            path: path.to_owned(),
-            source,
-        }
-    })?;
-    Ok((model, best))
+        message: format!("no usable `{name}` in its header"),
+    })
+}
+
+fn best_model(
+    path: &Path,
+    network: &ResNetConfig,
+    tensors: StateDict,
+    device: &Device,
+) -> Result<ResNet, CheckpointError> {
+    ResNet::from_state_dict(network, tensors, device).map_err(|source| CheckpointError::Weights {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn prefixed(prefix: &str, state: StateDict) -> StateDict {

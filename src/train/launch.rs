@@ -5,10 +5,11 @@
 use std::path::PathBuf;
 
 use super::fit::Ended;
+use super::rescue::stopped_early;
 use super::run::{Run, TrainError};
 use super::setup::{data_identity, open_data};
 use super::start::{continued, fresh};
-use super::{Stop, StopSignal, summary};
+use super::{StopSignal, summary};
 use crate::config::Resolved;
 use crate::data::{DataSource, Opening};
 use crate::demo;
@@ -116,7 +117,7 @@ fn start(
         stopped: &|| stopped.requested().is_some(),
     };
     let Some(splits) = open_data(&data, &config, opening)? else {
-        return Ok(stopped_early());
+        return stopped_early(&folder, &resolved);
     };
     summary::announce_data(&splits);
     let identity = data_identity(&splits);
@@ -125,7 +126,7 @@ fn start(
         false => {
             let fresh = fresh(&config, &device, &splits.train.classes, opening.stopped)?;
             let Some(fresh) = fresh else {
-                return Ok(stopped_early());
+                return stopped_early(&folder, &resolved);
             };
             fresh
         }
@@ -134,6 +135,8 @@ fn start(
     let args = RunArgs {
         data: std::fs::canonicalize(data).unwrap_or_else(|_| data.to_owned()),
         command: request.command,
+        classes: splits.train.classes.clone(),
+        split: Some(splits.origin.clone()),
     };
     let stop = request.stop;
     stop.started().map_err(TrainError::Signals)?;
@@ -149,10 +152,4 @@ fn start(
         is_job,
     };
     run.execute(state, identity)
-}
-
-/// How a run ends that was stopped before it had data and a network.
-fn stopped_early() -> Ended {
-    tracing::warn!("stopped by SIGTERM while data or weights came in: there is no model");
-    Ended::Stopped(Stop::Terminate)
 }

@@ -19,6 +19,7 @@ mod launch;
 mod ledger;
 mod loss;
 mod optimizer;
+mod rescue;
 mod run;
 mod schedule;
 mod setup;
@@ -27,6 +28,7 @@ mod stop;
 mod summary;
 
 pub use checkpoint::{BEST, Checkpoint, CheckpointError, LAST};
+pub use early_stop::Best;
 pub use fit::{Ended, FitError};
 pub use launch::{Destination, Request, RunData, Trained, train};
 pub use loss::Loss;

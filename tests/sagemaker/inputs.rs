@@ -313,3 +313,35 @@ fn fast_file_mode_reads_a_folder_that_cannot_be_written() {
     {}
     learned(&ended.succeeded());
 }
+
+#[test]
+fn a_restarted_pipe_job_that_is_stopped_while_it_waits_keeps_its_model() {
+    let job = job();
+    let content = augmented(&job, "train");
+    hide(&job, "train");
+    job.config(
+        "inputdataconfig.json",
+        &json!({"train": pipe_mode("RecordIO"), "validation": {}, "test": {}, "weights": {}}),
+    );
+    let fifo = job.at("input/data/train_0");
+    stream(fifo.clone(), content, Duration::ZERO);
+    let first = job.run().succeeded();
+    let best = printed(&first, "validation:accuracy")
+        .into_iter()
+        .fold(0.0, f64::max);
+    fs::remove_file(&fifo).unwrap();
+    for folder in ["model", "output"] {
+        fs::remove_dir_all(job.at(folder)).unwrap();
+    }
+    let mut running = Running::start(job.command(&[]));
+    assert!(running.wait_for("reading the train images from the pipe"));
+    running.signal("TERM");
+    let ended = running.end().succeeded();
+    assert!(
+        ended.stderr.contains("the model is that of epoch"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(printed(&ended, "validation:accuracy"), [best]);
+    job.predicts();
+}
