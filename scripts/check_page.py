@@ -3,7 +3,7 @@
 Input: the server's address, a photo, and a folder for screenshots. Output: a line for each thing that was checked, PNG files
 (light, dark, phone), and exit status 1 if anything was wrong. Needs Chromium and the Python package websocket-client:
 
-    python scripts/check_page.py http://127.0.0.1:8080 photo.jpg /tmp/screenshots
+    python scripts/check_page.py http://127.0.0.1:8080 photo.jpg screenshots
 
 CHROMIUM names another browser than `chromium`.
 """
