@@ -46,7 +46,7 @@ pub fn run(args: &TrainArgs, paths: Paths, stop: StopSignal) -> Result<ExitCode,
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let resolved = resolve_all(args, &job)?;
+    let resolved = resolve_all(args, &job, &environment)?;
     if args.dry_run {
         super::train::print_settings(&resolved)?;
         return Ok(ExitCode::SUCCESS);
@@ -114,7 +114,11 @@ fn announce_settings(resolved: &Resolved) {
 }
 
 /// Command line, hyperparameters, environment, channels, and what is different in a job.
-fn resolve_all(args: &TrainArgs, job: &Job) -> Result<Resolved, CommandError> {
+fn resolve_all(
+    args: &TrainArgs,
+    job: &Job,
+    environment: &Environment,
+) -> Result<Resolved, CommandError> {
     let mut layers = vec![Layer {
         source: Source::CommandLine,
         flags: args.flags.clone(),
@@ -122,11 +126,7 @@ fn resolve_all(args: &TrainArgs, job: &Job) -> Result<Resolved, CommandError> {
     for file in args.hyperparameters.iter().chain(&job.hyperparameters) {
         layers.push(read_file(file)?);
     }
-    let environment = Environment::of_process();
-    let variables = environment
-        .iter()
-        .map(|(k, v)| (k.to_string(), v.to_string()));
-    layers.push(from_environment(variables)?);
+    layers.push(from_environment(environment)?);
     if args.demo {
         layers.push(super::train::demo_layer()?);
     }

@@ -12,6 +12,7 @@ use crate::config::{
 use crate::data::{DataSource, Images};
 use crate::run_folder::RunFolder;
 use crate::s3::{self, S3Uri};
+use crate::sagemaker::Environment;
 use crate::train::{Destination, Ended, Request, RunData, Stop, StopSignal, train};
 
 /// Exit code after Ctrl-C, as shells expect it: 128 + SIGINT.
@@ -151,9 +152,7 @@ fn resolve_all(
     if let Some(path) = &args.hyperparameters {
         layers.push(read_file(path)?);
     }
-    let environment = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    layers.push(from_environment(environment)?);
+    layers.push(from_environment(&Environment::of_process())?);
     if args.demo {
         layers.push(demo_layer()?);
     }

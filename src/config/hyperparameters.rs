@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{ConfigError, Layer, Source};
+use crate::sagemaker::Environment;
 
 /// Keys that SageMaker and its SDKs add for their own purposes.
 fn reserved(name: &str) -> bool {
@@ -48,13 +49,10 @@ pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
 ///
 /// # Errors
 /// A bad value, named with its key, and an `SM_HPS` that is no JSON object.
-pub fn from_environment(
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<Layer, ConfigError> {
-    let variables: Vec<(String, String)> = variables.into_iter().collect();
-    let all = match variables
+pub fn from_environment(environment: &Environment) -> Result<Layer, ConfigError> {
+    let all = match environment
         .iter()
-        .find(|(key, value)| key == "SM_HPS" && !value.is_empty())
+        .find(|(key, value)| *key == "SM_HPS" && !value.is_empty())
     {
         None => Vec::new(),
         Some((_, value)) => {
@@ -67,11 +65,11 @@ pub fn from_environment(
             named.map(|(key, value)| (key, plain_text(value))).collect()
         }
     };
-    let mut pairs: Vec<(String, String)> = variables
-        .into_iter()
+    let mut pairs: Vec<(String, String)> = environment
+        .iter()
         .filter_map(|(key, value)| {
             let name = key.strip_prefix("SM_HP_")?.to_ascii_lowercase();
-            (!reserved(&name)).then(|| (name, plain_text(Value::String(value))))
+            (!reserved(&name)).then(|| (name, plain_text(Value::String(value.into()))))
         })
         .collect();
     pairs.sort();
@@ -151,7 +149,7 @@ mod tests {
                 r#"{"seed": "7", "batch-size": "9", "sagemaker_region": "x"}"#,
             ),
         ];
-        let layer = from_environment(vars.map(|(k, v)| (k.to_string(), v.to_string()))).unwrap();
+        let layer = from_environment(&Environment::of(vars)).unwrap();
         assert_eq!(
             (
                 layer.flags.batch_size,

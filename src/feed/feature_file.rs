@@ -16,21 +16,27 @@ use crate::model::{ResNet, WeightsFileError, read_safetensors, state_dict, write
 
 const FORMAT: &str = "sagemaker-burn features 1";
 
+/// Tells one backbone from another. The last layer is no part of it, and the only one that changes in a frozen run.
+pub fn backbone_fingerprint(model: &ResNet) -> String {
+    let mut hasher = Sha256::new();
+    let state = state_dict(model);
+    for (name, tensor) in state.iter().filter(|(name, _)| !name.starts_with("fc.")) {
+        hasher.update(name.as_bytes());
+        hasher.update(tensor.as_bytes());
+    }
+    crate::files::hex(&hasher.finalize())
+}
+
 /// Tells features from all others: by the network, the images, how they are prepared, and how they are grouped in batches, which is how
 /// far a table that is not whole got.
 pub fn features_key(
-    model: &ResNet,
+    backbone: &str,
     folder: &ImageFolder,
     preprocess: &Preprocess,
     batch_size: usize,
 ) -> String {
     let mut hasher = Sha256::new();
-    // The last layer is no part of it, and the only one that changes.
-    let backbone = state_dict(model);
-    for (name, tensor) in backbone.iter().filter(|(name, _)| !name.starts_with("fc.")) {
-        hasher.update(name.as_bytes());
-        hasher.update(tensor.as_bytes());
-    }
+    hasher.update(backbone);
     hasher.update(serde_json::json!(preprocess).to_string());
     hasher.update(fingerprint(folder));
     hasher.update(batch_size.to_le_bytes());
@@ -177,7 +183,9 @@ mod tests {
             ResNet::new(&ResNetConfig::new(Architecture::Resnet18, 2), seed, &device).unwrap()
         };
         let preprocess = Preprocess::imagenet(64);
-        let key = |model: &ResNet, batch| features_key(model, &folder(), &preprocess, batch);
+        let key = |model: &ResNet, batch| {
+            features_key(&backbone_fingerprint(model), &folder(), &preprocess, batch)
+        };
         let first = model(1);
         let other_head = first.clone().with_new_head(2, 9).unwrap();
         assert_eq!(key(&first, 8), key(&other_head, 8));

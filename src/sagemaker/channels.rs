@@ -38,7 +38,6 @@ pub struct Channel {
     pub mode: InputMode,
     pub distribution: Distribution,
     pub wrapper: RecordWrapper,
-    pub content_type: Option<String>,
 }
 
 /// What a channel is for, and the names that say so. The `_lst` channels are those of Amazon's built-in algorithm.
@@ -285,7 +284,6 @@ fn channel(
             true => RecordWrapper::RecordIo,
             false => RecordWrapper::None,
         },
-        content_type: Some(text("ContentType").to_string()).filter(|text| !text.is_empty()),
         name,
     }
 }
@@ -300,7 +298,6 @@ fn of_environment(environment: &Environment) -> Vec<Channel> {
             mode: InputMode::File,
             distribution: Distribution::FullyReplicated,
             wrapper: RecordWrapper::None,
-            content_type: None,
         })
     });
     named.collect()

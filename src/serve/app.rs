@@ -28,15 +28,15 @@ pub struct App {
     pub device: Selected,
     pub metrics: Arc<Metrics>,
     /// One for each body that may be on its way. Slow clients hold these, and no others.
-    pub readers: Arc<Semaphore>,
+    pub readers: Semaphore,
     /// One for each request that may be worked on or wait for it.
-    pub permits: Arc<Semaphore>,
+    pub permits: Semaphore,
     /// Memory for bodies.
     pub bodies: Semaphore,
     /// One for each picture that may be prepared or wait for the network.
     pub pictures: Semaphore,
     /// One for each core: decoding takes a core for a while.
-    pub decoders: Arc<Semaphore>,
+    pub decoders: Semaphore,
     models: RwLock<BTreeMap<String, Arc<Served>>>,
 }
 
@@ -57,9 +57,9 @@ impl App {
         App {
             bodies: body::room(settings.max_payload_bytes),
             pictures: Semaphore::new(PICTURES),
-            readers: Arc::new(Semaphore::new(4 * settings.max_in_flight)),
-            permits: Arc::new(Semaphore::new(settings.max_in_flight)),
-            decoders: Arc::new(Semaphore::new(cores)),
+            readers: Semaphore::new(4 * settings.max_in_flight),
+            permits: Semaphore::new(settings.max_in_flight),
+            decoders: Semaphore::new(cores),
             metrics: Arc::default(),
             models: RwLock::default(),
             settings,

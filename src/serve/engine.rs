@@ -135,7 +135,7 @@ fn work(
     while let Ok(first) = jobs.recv() {
         let batch = gather(first, batching, jobs, coming);
         // Nobody waits for the answer any more: the client has gone.
-        let batch: Vec<Job> = batch
+        let mut batch: Vec<Job> = batch
             .into_iter()
             .filter(|job| !job.answer.is_closed())
             .collect();
@@ -144,10 +144,12 @@ fn work(
             continue;
         }
         let started = Instant::now();
-        let values: Vec<f32> = batch.iter().flat_map(|job| &job.values).copied().collect();
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            network.probabilities(values, images, batching)
-        }));
+        // The first request's values are not copied: it usually is the only one.
+        let mut values = std::mem::take(&mut batch[0].values);
+        for job in &batch[1..] {
+            values.extend_from_slice(&job.values);
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| network.probabilities(values, batching)));
         metrics.batch(images, started.elapsed());
         let rows = result.map_err(|_| EngineError::Failed("internal error, see the log".into()));
         answer(batch, images, rows);
@@ -191,18 +193,20 @@ fn answer(batch: Vec<Job>, images: usize, rows: Result<Vec<f32>, EngineError>) {
 }
 
 impl Network {
-    fn probabilities(&self, values: Vec<f32>, images: usize, batching: Batching) -> Vec<f32> {
+    fn probabilities(&self, mut values: Vec<f32>, batching: Batching) -> Vec<f32> {
         let row = self.side * self.side * 3;
+        let most = row * batching.max_batch.max(1);
         let mut rows = Vec::new();
         // A single request may hold more than a batch.
-        for part in values.chunks(row * batching.max_batch.max(1)) {
-            let shape = [part.len() / row, self.side, self.side, 3];
-            let data = TensorData::new(part.to_vec(), shape);
+        while !values.is_empty() {
+            let rest = values.split_off(most.min(values.len()));
+            let shape = [values.len() / row, self.side, self.side, 3];
+            let data = TensorData::new(values, shape);
             let images = Tensor::<4>::from_data(data, &self.device).permute([0, 3, 1, 2]);
             let probabilities = softmax(self.network.forward(images), 1).into_data();
             rows.extend(probabilities.convert::<f32>().iter::<f32>());
+            values = rest;
         }
-        debug_assert_eq!(rows.len() % images, 0);
         rows
     }
 }

@@ -15,7 +15,7 @@ use super::app::{App, ONLY, PICTURES};
 use super::body::{BodyError, Received, receive};
 use super::codec::{self, Answer, Labels, Limits, ModelInfo, Picture};
 use super::engine::EngineError;
-use super::prepare::prepare;
+use super::prepare::{MAX_PIXELS, prepare};
 use super::routes::error;
 use super::served::Served;
 
@@ -163,7 +163,7 @@ async fn decode(
     let limits = Limits {
         side: served.preprocess.crop,
         max_pictures: MAX_PICTURES,
-        max_pixels: 50_000_000,
+        max_pixels: MAX_PIXELS,
     };
     let work = move || codec::decode(content_type.as_deref(), &bytes, &limits);
     on_a_core(app, work).await?.map_err(|e| {

@@ -7,10 +7,13 @@ use super::codec::Picture;
 use crate::data::{DecodeError, DecodeLimits, Preprocess, decode_bytes};
 use crate::feed::normalised;
 
+/// Most pixels of a picture, however it comes.
+pub const MAX_PIXELS: u64 = 50_000_000;
+
 /// Bounds for one picture of a request: an endpoint on the smallest serverless instance has 1 GB.
 fn limits() -> DecodeLimits {
     DecodeLimits {
-        max_pixels: 50_000_000,
+        max_pixels: MAX_PIXELS,
         max_alloc_bytes: 256 << 20,
         max_file_bytes: 100 << 20,
     }

@@ -17,7 +17,8 @@ use crate::data::{
 };
 use crate::device::Selected;
 use crate::feed::{
-    FeatureSource, FeatureTable, ImageSource, Source, features_key, read_features, write_features,
+    FeatureSource, FeatureTable, ImageSource, Source, backbone_fingerprint, features_key,
+    read_features, write_features,
 };
 use crate::model::ResNet;
 use crate::sinks::{EvaluationStep, Event, Sinks};
@@ -134,12 +135,13 @@ fn features(
     let config = &loaders.config;
     let inner = &device.device;
     let backbone = model.fused();
+    let network = backbone_fingerprint(model);
     let batches = |folder: &ImageFolder| folder.len().div_ceil(config.batch_size);
     let steps = batches(&splits.train) + batches(&splits.valid);
     let mut before = 0;
     let mut compute = |folder: &ImageFolder, path: PathBuf| {
         let started = Instant::now();
-        let key = features_key(model, folder, loaders.preprocess(), config.batch_size);
+        let key = features_key(&network, folder, loaders.preprocess(), config.batch_size);
         let kept = read_features(&path, folder, &key);
         if kept.batches() > 0 {
             tracing::info!(

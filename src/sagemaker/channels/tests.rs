@@ -93,7 +93,6 @@ fn the_only_file_of_a_channel_is_found_or_the_reason_said() {
         mode: InputMode::File,
         distribution: Distribution::FullyReplicated,
         wrapper: RecordWrapper::None,
-        content_type: None,
     };
     let said = |channel: &Channel| channel.only_file(&[".onnx"]).unwrap_err().to_string();
     assert!(said(&channel).contains("nowhere does not exist"));
