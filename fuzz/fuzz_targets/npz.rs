@@ -1,0 +1,4 @@
+//! Bodies of `application/x-npz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| sagemaker_burn_fuzz::request("application/x-npz", body));
