@@ -233,7 +233,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "N", value_parser = values::count)]
     pub workers: Option<usize>,
 
-    /// Number format of the computation; bfloat16 needs a CUDA device (default: float32)
+    /// Number format of the convolutions; bfloat16 is for GPUs, weights stay float32 (default: float32)
     #[arg(long, value_enum, value_name = "NAME")]
     pub precision: Option<Precision>,
 

@@ -5,6 +5,9 @@
 //! cargo bench --bench main_job -- --list
 //! ```
 //!
+//! The executable that `cargo bench --features cuda --bench main_job --no-run` names can be copied to a machine without a
+//! toolchain and run there with `--bench --device cuda --precision bfloat16`.
+//!
 //! Input: a folder of photos, an ONNX file; without them the rows that need photos are left out and the network is random.
 //! Output: one JSON object per row on stdout, a table on stderr. `benches/compare.py` runs this beside the peers.
 //! Every row runs the library's own code; photos are in the page cache after the warm-up.
@@ -19,7 +22,9 @@ use std::process::{Command, ExitCode};
 use clap::Parser;
 use serde_json::json;
 
-use rows::{ROWS, Samples, Setup};
+use rows::{Needs, ROWS, Samples, Setup};
+use sagemaker_burn::config::Precision;
+use sagemaker_burn::device::DeviceRequest;
 
 /// Times the pieces of the main job.
 #[derive(Debug, Parser)]
@@ -33,6 +38,12 @@ pub struct Options {
     /// Threads of the computation, and of the loader in rows that end in -wN (default: the number of cores)
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Where to compute: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: DeviceRequest,
+    /// Number format of the convolutions
+    #[arg(long, value_enum, default_value_t = Precision::Float32)]
+    precision: Precision,
     /// Photos per epoch, spread over the folder; 0 for all
     #[arg(long, value_name = "N", default_value_t = 256)]
     images: usize,
@@ -89,23 +100,33 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn measure(setup: &Setup, options: &Options) -> Result<(), Box<dyn Error>> {
     eprintln!(
-        "{} threads, {} repetitions\n{:<22} {:>10} {:>23} {:>12}",
-        setup.threads, setup.repeats, "row", "median ms", "min .. max ms", "images/s"
+        "{}, {} threads, {} repetitions\n{:<22} {:>10} {:>23} {:>12}",
+        setup.device_name,
+        setup.threads,
+        setup.repeats,
+        "row",
+        "median ms",
+        "min .. max ms",
+        "images/s"
     );
     let chosen = |name: &str| {
         options.rows.is_empty() || options.rows.iter().any(|text| name.contains(text.as_str()))
     };
     for row in ROWS.iter().filter(|row| chosen(row.name)) {
-        if row.needs_photos && options.data.is_none() {
-            eprintln!("{:<22} left out: it needs --data", row.name);
-            continue;
-        }
-        report(row.name, setup.threads, &(row.measure)(setup)?);
+        let missing = match row.needs {
+            Needs::Photos if options.data.is_none() => "--data",
+            Needs::Gpu if setup.device_name == "cpu" => "--device cuda",
+            _ => {
+                report(row.name, setup, options, &(row.measure)(setup)?);
+                continue;
+            }
+        };
+        eprintln!("{:<22} left out: it needs {missing}", row.name);
     }
     Ok(())
 }
 
-fn report(name: &str, threads: usize, samples: &Samples) {
+fn report(name: &str, setup: &Setup, options: &Options, samples: &Samples) {
     let mut sorted = samples.seconds.clone();
     sorted.sort_by(f64::total_cmp);
     let (min, max) = (sorted[0], sorted[sorted.len() - 1]);
@@ -114,7 +135,9 @@ fn report(name: &str, threads: usize, samples: &Samples) {
     let line = json!({
         "row": name,
         "who": "sagemaker-burn",
-        "threads": threads,
+        "threads": setup.threads,
+        "device": setup.device_name,
+        "precision": options.precision.to_string(),
         "images": samples.images,
         "seconds": samples.seconds,
         "median_s": median,

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use sagemaker_burn::config::OptimizerKind;
+use sagemaker_burn::config::{OptimizerKind, Precision};
 use sagemaker_burn::data::{
     Augmentation, ImageCache, ImageFolder, Loader, LoaderConfig, Mode as LoaderMode, Preprocess,
     SplitFolders,
 };
+use sagemaker_burn::device::select;
 use sagemaker_burn::feed::{FeatureSource, FeatureTable, ImageSource, Inputs, Source};
 use sagemaker_burn::model::onnx::load;
 use sagemaker_burn::model::{Architecture, FusedResNet, Mode, ResNet, ResNetConfig};
@@ -33,28 +34,41 @@ const CACHE_BYTES: u64 = 4_000_000_000;
 /// One thing to measure.
 pub struct Row {
     pub name: &'static str,
-    pub needs_photos: bool,
+    pub needs: Needs,
     pub measure: fn(&Setup) -> Result<Samples>,
 }
 
-const fn photos(name: &'static str, measure: fn(&Setup) -> Result<Samples>) -> Row {
+/// What a row cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    Photos,
+    /// A batch that takes minutes without a GPU.
+    Gpu,
+}
+
+const fn row(name: &'static str, needs: Needs, measure: fn(&Setup) -> Result<Samples>) -> Row {
     Row {
         name,
-        needs_photos: true,
+        needs,
         measure,
     }
+}
+
+const fn photos(name: &'static str, measure: fn(&Setup) -> Result<Samples>) -> Row {
+    row(name, Needs::Photos, measure)
 }
 
 const fn synthetic(name: &'static str, measure: fn(&Setup) -> Result<Samples>) -> Row {
-    Row {
-        name,
-        needs_photos: false,
-        measure,
-    }
+    row(name, Needs::Nothing, measure)
+}
+
+const fn large(name: &'static str, measure: fn(&Setup) -> Result<Samples>) -> Row {
+    row(name, Needs::Gpu, measure)
 }
 
 /// `-first` decodes, `-cached` is a later epoch; `-w1` has one loader thread, `-wN` as many as `--threads`.
-pub const ROWS: [Row; 17] = [
+pub const ROWS: [Row; 21] = [
     photos("load-eval-first-w1", |s| s.load(Augmentation::None, 1)),
     photos("load-eval-first-wN", |s| {
         s.load(Augmentation::None, s.threads)
@@ -79,8 +93,12 @@ pub const ROWS: [Row; 17] = [
     synthetic("eval-b32", |s| s.evaluation(32)),
     synthetic("eval-fused-b1", |s| s.fused_evaluation(1)),
     synthetic("eval-fused-b32", |s| s.fused_evaluation(32)),
+    large("eval-fused-b256", |s| s.fused_evaluation(256)),
     synthetic("train-b8", |s| s.training_step(8)),
     synthetic("train-b32", |s| s.training_step(32)),
+    large("train-b128", |s| s.training_step(128)),
+    large("train-b256", |s| s.training_step(256)),
+    large("train-b512", |s| s.training_step(512)),
     photos("train-epoch", Setup::training_epoch),
     photos("frozen-first", Setup::frozen_first_epoch),
     photos("frozen-later", Setup::frozen_later_epoch),
@@ -102,14 +120,21 @@ pub struct Setup {
     folder: Option<ImageFolder>,
     model: ResNet,
     device: Device,
+    pub device_name: String,
 }
 
 impl Setup {
     pub fn new(options: &Options, threads: usize) -> Result<Self> {
-        let device = Device::flex();
+        let selected = select(options.device)?;
+        selected.check(options.precision)?;
+        let (device, device_name) = (selected.device, selected.name);
         let model = match &options.weights {
             Some(file) => load(file, &device)?.model,
             None => ResNet::new(&ResNetConfig::new(Architecture::Resnet18, 1000), 0, &device)?,
+        };
+        let model = match options.precision {
+            Precision::Float32 => model,
+            Precision::Bfloat16 => model.in_bfloat16(),
         };
         let mut folder = None;
         if let Some(data) = &options.data {
@@ -123,6 +148,7 @@ impl Setup {
             folder,
             model,
             device,
+            device_name,
         })
     }
 
@@ -222,7 +248,7 @@ impl Setup {
     fn training_step(&self, batch_size: usize) -> Result<Samples> {
         let device = self.device.clone().autodiff();
         let images = noise(batch_size, &device);
-        let targets: Vec<usize> = (0..batch_size).collect();
+        let targets: Vec<usize> = (0..batch_size).map(|i| i % CLASSES).collect();
         let learner = Learner::new(OptimizerKind::Sgd)?;
         let model = self.model.clone().with_new_head(CLASSES, 0)?.train();
         self.time(batch_size, (model, learner), |(model, mut learner)| {

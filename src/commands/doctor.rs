@@ -1,16 +1,16 @@
 //! `doctor`: what this machine offers.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CommandError, say_line};
 use crate::cli::DoctorArgs;
 use crate::config::Precision;
-use crate::device::{DeviceRequest, gpu_count, select};
+use crate::device::{DeviceRequest, Selected, cuda, gpu_count, nvidia, select};
 use crate::kernels::Choice;
 use crate::zoo::{Cache, Zoo};
 
 pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
-    let device = select(DeviceRequest::Auto, Precision::Float32)?;
+    let device = select(DeviceRequest::Auto)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cache = Cache::from_env()?;
     let cached: Vec<&str> = Zoo::builtin()
@@ -26,6 +26,10 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
         "device_reason": device.why,
         "built_with_cuda": cfg!(feature = "cuda"),
         "gpus": gpu_count(),
+        "gpu_precisions": gpu_precisions(&device),
+        "nvidia": nvidia::driver(),
+        "libdevice": libdevice(),
+        "gpu_kernels_cache": gpu_kernels(),
         "cores": cores,
         "cpu_features": cpu_features(),
         "cpu_kernels": Choice::of_process().to_string(),
@@ -39,19 +43,66 @@ pub fn run(args: &DoctorArgs) -> Result<(), CommandError> {
         return Ok(());
     }
     for (name, value) in report.as_object().into_iter().flatten() {
-        let text = match value {
-            serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Array(items) if items.is_empty() => "none".into(),
-            serde_json::Value::Array(items) => items
-                .iter()
-                .filter_map(|i| i.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-            other => other.to_string(),
-        };
-        say_line(format_args!("{:20} {text}", name.replace('_', " ")))?;
+        say_line(format_args!(
+            "{:20} {}",
+            name.replace('_', " "),
+            text(value)
+        ))?;
     }
     Ok(())
+}
+
+/// A value for people.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            let named =
+                fields.map(|(name, value)| format!("{} {}", name.replace('_', " "), text(value)));
+            named.collect::<Vec<_>>().join("; ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The number formats that the GPU computes in.
+fn gpu_precisions(device: &Selected) -> Vec<String> {
+    let all = [Precision::Float32, Precision::Bfloat16];
+    let usable = |precision: &Precision| !device.is_cpu && device.check(*precision).is_ok();
+    all.into_iter()
+        .filter(usable)
+        .map(|precision| precision.to_string())
+        .collect()
+}
+
+/// Where the GPU's maths library is; why not, where a GPU needs it.
+fn libdevice() -> Option<String> {
+    match cuda::libdevice() {
+        Ok(path) => Some(path.display().to_string()),
+        Err(missing) => (gpu_count() > 0).then(|| missing.to_string()),
+    }
+}
+
+/// Where compiled kernels are kept, and how much of them is there.
+fn gpu_kernels() -> Option<String> {
+    if !cfg!(feature = "cuda") {
+        return None;
+    }
+    let folder = cuda::kernels_folder()?;
+    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let bytes: u64 = files
+        .filter_map(|file| file.metadata().ok())
+        .map(|m| m.len())
+        .sum();
+    Some(format!(
+        "{} ({:.1} MB)",
+        folder.display(),
+        bytes as f64 / 1e6
+    ))
 }
 
 /// The vector instructions that the CPU kernels can choose from at run time.

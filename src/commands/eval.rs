@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::{CommandError, say, say_line, workers_or_cores, write_json};
 use crate::artifact::{Artifact, Manifest};
 use crate::cli::EvalArgs;
-use crate::config::Precision;
 use crate::data::{
     ImageCache, ImageFolder, Loader, LoaderConfig, Mode, SplitFolders, SplitOrigin, open_test,
     redraw,
@@ -18,7 +17,7 @@ use crate::feed::{ImageSource, Source};
 use crate::sinks::{EvaluationStep, Event, ProgressSink, Sinks};
 
 pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
-    let device = select(args.device, Precision::Float32)?;
+    let device = select(args.device)?;
     let artifact = Artifact::load(&args.model, &device.device)?;
     let manifest = &artifact.manifest;
     let Chosen { folder, split } = labelled_images(&args.data, args.split.as_deref(), manifest)?;

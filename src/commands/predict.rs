@@ -12,7 +12,6 @@ use serde_json::json;
 use super::{CommandError, workers_or_cores};
 use crate::artifact::Artifact;
 use crate::cli::PredictArgs;
-use crate::config::Precision;
 use crate::data::{Batch, DecodeLimits, EXTENSIONS, decode_file, images_in, parallel};
 use crate::device::{Selected, select};
 use crate::feed::normalise;
@@ -47,7 +46,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
             path
         }
     };
-    let device = select(args.device, Precision::Float32)?;
+    let device = select(args.device)?;
     let artifact = Artifact::load(&path, &device.device)?;
     let network = artifact.model.fused();
     show(args, |images| {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::CommandError;
 use crate::artifact;
 use crate::cli::ServeArgs;
-use crate::config::Precision;
 use crate::device::select;
 use crate::run_folder::newest_model;
 use crate::sagemaker::{Environment, Paths};
@@ -34,7 +33,7 @@ pub fn run(args: &ServeArgs) -> Result<(), CommandError> {
     if let Some(path) = model.as_ref().filter(|path| !artifact::is_model(path)) {
         return Err(artifact::ArtifactError::NotAModel { path: path.clone() }.into());
     }
-    let device = select(args.device, Precision::Float32)?;
+    let device = select(args.device)?;
     tracing::info!("device: {} ({})", device.name, device.why);
     let batching = Batching {
         max_batch: args.max_batch,

@@ -24,9 +24,11 @@ pub struct ConvNorm {
 }
 
 impl ConvNorm {
-    /// `[N, in, H, W]` to `[N, out, H / stride, W / stride]`.
+    /// `[N, in, H, W]` to `[N, out, H / stride, W / stride]`, computed in the type of the input; the weights stay as they are,
+    /// and gradients reach them in their own type.
     pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
-        let output = conv2d(input, self.weight.val(), None, self.options());
+        let weight = self.weight.val().cast(input.dtype());
+        let output = conv2d(input, weight, None, self.options());
         self.norm.forward(output, mode)
     }
 

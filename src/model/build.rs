@@ -40,6 +40,7 @@ impl ResNet {
             stem,
             stages,
             fc: builder.classifier()?,
+            bfloat16: false,
             bn_frozen: config.batch_norm_frozen,
             backbone_frozen: false,
             config: config.clone(),

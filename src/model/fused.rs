@@ -33,6 +33,8 @@ enum Backbone {
 
 #[derive(Debug)]
 struct FusedBackbone {
+    /// Of the feature maps and the weights.
+    dtype: DType,
     stem: FusedConv,
     blocks: Vec<FusedBlock>,
 }
@@ -56,7 +58,8 @@ impl ResNet {
     /// A copy for evaluation, on the same device without autodiff.
     pub fn fused(&self) -> FusedResNet {
         let model = self.valid();
-        let backbone = match accepts(&model.stem.weight.val()) {
+        let float32 = model.image_dtype() == DType::F32;
+        let backbone = match float32 && accepts(&model.stem.weight.val()) {
             true => Backbone::Kernels(Arc::new(FrozenResNet::new(&model))),
             false => Backbone::burn(&model),
         };
@@ -69,9 +72,12 @@ impl ResNet {
 
 impl Backbone {
     fn burn(model: &ResNet) -> Self {
+        let dtype = model.image_dtype();
+        let blocks = model.stages.iter().flatten();
         Self::Burn(Arc::new(FusedBackbone {
-            stem: FusedConv::new(&model.stem),
-            blocks: model.stages.iter().flatten().map(FusedBlock::new).collect(),
+            dtype,
+            stem: FusedConv::new(&model.stem, dtype),
+            blocks: blocks.map(|block| FusedBlock::new(block, dtype)).collect(),
         }))
     }
 }
@@ -82,16 +88,17 @@ impl FusedResNet {
         self.fc.weight.device()
     }
 
-    /// Images `[N, 3, H, W]` to features `[N, num_features]`.
+    /// Images `[N, 3, H, W]` to features `[N, num_features]`, float32.
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         match &self.backbone {
             Backbone::Kernels(network) => network.features(images),
             Backbone::Burn(network) => {
+                let images = images.cast(network.dtype);
                 let mut x = stem_max_pool(relu(network.stem.forward(images)));
                 for block in &network.blocks {
                     x = block.forward(x);
                 }
-                global_average_pool(x)
+                global_average_pool(x.cast(DType::F32))
             }
         }
     }
@@ -108,12 +115,10 @@ impl FusedResNet {
 }
 
 impl FusedConv {
-    fn new(conv: &ConvNorm) -> Self {
+    fn new(conv: &ConvNorm, dtype: DType) -> Self {
         let (scale, shift) = conv.norm.scale_and_shift();
         let [channels] = scale.dims();
-        let weight = conv.weight.val();
-        let dtype = weight.dtype();
-        let scaled = weight.cast(DType::F32) * scale.reshape([channels, 1, 1, 1]);
+        let scaled = conv.weight.val() * scale.reshape([channels, 1, 1, 1]);
         Self {
             weight: scaled.cast(dtype),
             bias: shift.cast(dtype),
@@ -128,10 +133,11 @@ impl FusedConv {
 }
 
 impl FusedBlock {
-    fn new(block: &Block) -> Self {
+    fn new(block: &Block, dtype: DType) -> Self {
+        let fused = |conv: &ConvNorm| FusedConv::new(conv, dtype);
         Self {
-            convs: block.convs.iter().map(FusedConv::new).collect(),
-            downsample: block.downsample.as_ref().map(FusedConv::new),
+            convs: block.convs.iter().map(fused).collect(),
+            downsample: block.downsample.as_ref().map(fused),
         }
     }
 

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::{DType, Device, Tensor, activation::relu};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
@@ -35,6 +35,7 @@ pub struct ResNet {
     pub fc: Linear,
     pub(super) bn_frozen: bool,
     pub(super) backbone_frozen: bool,
+    pub(super) bfloat16: bool,
     #[module(skip)]
     pub(super) config: ResNetConfig,
 }
@@ -72,9 +73,10 @@ impl ResNet {
         self.fc.weight.device()
     }
 
-    /// Images `[N, 3, H, W]` to features `[N, num_features]`, averaged over the image.
+    /// Images `[N, 3, H, W]` to features `[N, num_features]`, float32, averaged over the image.
     pub fn features(&self, images: Tensor<4>, mode: Mode) -> Tensor<2> {
         let mode = if self.bn_frozen { Mode::Eval } else { mode };
+        let images = images.cast(self.image_dtype());
         if accepts(&images) && accepts(&self.stem.weight.val()) {
             return self.features_channels_last(images.permute([0, 2, 3, 1]), mode);
         }
@@ -82,7 +84,15 @@ impl ResNet {
         for block in self.stages.iter().flatten() {
             x = block.forward(x, mode);
         }
-        global_average_pool(x)
+        global_average_pool(x.cast(DType::F32))
+    }
+
+    /// The type of the feature maps; every layer computes in the type of its input.
+    pub(super) fn image_dtype(&self) -> DType {
+        match self.bfloat16 {
+            true => DType::BF16,
+            false => DType::F32,
+        }
     }
 
     /// The same from `[N, H, W, 3]` on the CPU backend, by the kernels of this crate.
@@ -143,6 +153,16 @@ impl ResNet {
         Self {
             bn_frozen: true,
             config,
+            ..self
+        }
+    }
+
+    /// Computes feature maps and convolutions in bfloat16. Weights, their gradients, statistics and normalisation of the batch
+    /// norms, the classifier and so the logits stay float32: a step of the optimizer is often smaller than what bfloat16 can
+    /// add to a weight. A way to compute and no property of the weights, so [`ResNet::config`] stays as it is.
+    pub fn in_bfloat16(self) -> Self {
+        Self {
+            bfloat16: true,
             ..self
         }
     }

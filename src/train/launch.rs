@@ -59,7 +59,8 @@ pub struct Trained {
 /// [`TrainError`]. A new run folder in which nothing was trained yet is removed again; otherwise the last checkpoint and
 /// the best weights are in it.
 pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError> {
-    let device = select(resolved.config.device, resolved.config.precision)?;
+    let device = select(resolved.config.device)?;
+    device.check(resolved.config.precision)?;
     tracing::info!("device: {} ({})", device.name, device.why);
     let (folder, resumed) = match &request.destination {
         Destination::Resumed(folder) => (folder.clone(), true),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::run::TrainError;
 use crate::artifact::Artifact;
-use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
+use crate::config::{DEFAULT_WEIGHTS, Precision, TrainConfig};
 use crate::data::{DataSource, Opening, SplitOptions, Splits, class_list, fingerprint};
 use crate::device::Selected;
 use crate::logging::terminal;
@@ -59,8 +59,17 @@ pub fn build_network(
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<ResNet>, TrainError> {
     match weights_file(config, stopped)? {
-        Some(weights) => network_of(&weights, config, classes, device).map(Some),
+        Some(weights) => network_of(&weights, config, classes, device)
+            .map(|model| in_precision(model, config.precision))
+            .map(Some),
         None => Ok(None),
+    }
+}
+
+fn in_precision(model: ResNet, precision: Precision) -> ResNet {
+    match precision {
+        Precision::Float32 => model,
+        Precision::Bfloat16 => model.in_bfloat16(),
     }
 }
 

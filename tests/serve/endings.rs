@@ -1,9 +1,10 @@
 //! How a server begins and ends.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -33,6 +34,41 @@ fn sigterm_answers_what_is_under_way() {
     let ended = server.end().succeeded();
     assert!(ended.stderr.contains("stopping"), "{}", ended.stderr);
     assert!(asked.elapsed() < Duration::from_secs(20));
+}
+
+/// The weights come through a pipe, so the model is loaded when the test says so.
+#[test]
+fn until_the_model_is_loaded_it_says_503() {
+    let sandbox = Sandbox::new();
+    let trained = trained();
+    let (model, run) = (sandbox.path("model"), trained.path("run/model"));
+    fs::create_dir(&model).unwrap();
+    fs::copy(run.join("manifest.json"), model.join("manifest.json")).unwrap();
+    let weights = model.join("model.safetensors");
+    let made = Command::new("mkfifo").arg(&weights).status().unwrap();
+    assert!(made.success());
+    // Free again before the server wants it.
+    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr();
+    let port = address.unwrap().port();
+    let number = port.to_string();
+    let command = sandbox.command(&["serve", "--model", "model", "--port", &number]);
+    let server = Server::loading(command, port);
+    for (method, answer) in [
+        ("ping", server.get("/ping")),
+        ("invocations", server.invoke("image/jpeg", b"any")),
+    ] {
+        assert_eq!(answer.status, 503, "{method}: {}", answer.text());
+    }
+    // Read through the pipe to be checked, then as a file to be used.
+    let whole = sandbox.path("whole");
+    fs::copy(run.join("model.safetensors"), &whole).unwrap();
+    let mut pipe = File::create(&weights).unwrap();
+    fs::rename(&whole, &weights).unwrap();
+    pipe.write_all(&fs::read(&weights).unwrap()).unwrap();
+    drop(pipe);
+    server.wait_until_ready();
+    let photo = trained.read("data/test/2.bee/0.jpg");
+    server.invoke("image/jpeg", &photo).ok();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Input: a model and flags. Output: [`Server`], which is killed when it is dropped, and [`Answer`]s.
 
 use std::{
+    net::TcpStream,
     process::Command,
     sync::{Arc, Mutex, Weak},
     thread,
@@ -101,12 +102,23 @@ impl Server {
             address: format!("http://127.0.0.1:{port}"),
             _model: trained(),
         };
-        let started = Instant::now();
-        while server.get("/ping").status != 200 {
-            assert!(started.elapsed() < Duration::from_secs(30));
-            thread::sleep(Duration::from_millis(5));
-        }
+        server.wait_until_ready();
         server
+    }
+
+    /// Starts a command that serves on `port` and waits until it listens, which is before its model is there.
+    pub fn loading(command: Command, port: u16) -> Self {
+        let server = Server {
+            running: Running::start(command),
+            address: format!("http://127.0.0.1:{port}"),
+            _model: trained(),
+        };
+        within_seconds(30, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        server
+    }
+
+    pub fn wait_until_ready(&self) {
+        within_seconds(30, || self.get("/ping").status == 200);
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -142,6 +154,15 @@ impl Server {
 
     pub fn end(self) -> Ended {
         self.running.end()
+    }
+}
+
+/// Asks until the answer is yes.
+fn within_seconds(seconds: u64, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(seconds));
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
