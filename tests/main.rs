@@ -1,5 +1,6 @@
 //! The one integration binary: every further one would link all of Burn again.
 
+mod docker;
 mod golden_images;
 mod golden_recordio;
 mod main_job;
