@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -44,12 +45,27 @@ def local_session(folder):
     return session
 
 
+def clean(folder, image):
+    """Removes the containers that local mode leaves behind, and what of the folder is ours to remove."""
+    filters = [f"--filter={name}" for name in (f"ancestor={image}", "network=sagemaker-local", "status=exited")]
+    left = subprocess.run(["docker", "ps", "--all", "--quiet", *filters], stdout=subprocess.PIPE, text=True, check=True)
+    if left.stdout.split():
+        subprocess.run(["docker", "rm", *left.stdout.split()], stdout=subprocess.DEVNULL, check=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def main(image, photos, *rest):
     hyperparameters = dict(argument.split("=", 1) for argument in rest if "=" in argument)
     weights = [Path(argument) for argument in rest if "=" not in argument]
     photos = Path(photos).resolve()
-    # The containers write as root, so this folder is left to the system to clean.
     folder = Path(tempfile.mkdtemp(prefix="local-mode-"))
+    try:
+        fit_and_deploy(folder, image, photos, weights, hyperparameters)
+    finally:
+        clean(folder, image)
+
+
+def fit_and_deploy(folder, image, photos, weights, hyperparameters):
     config(folder)
     from sagemaker.deserializers import JSONDeserializer
     from sagemaker.estimator import Estimator

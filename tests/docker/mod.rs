@@ -7,5 +7,6 @@ mod content;
 mod engine;
 mod local_mode;
 mod orphans;
+mod scripts;
 mod serving;
 mod training;
