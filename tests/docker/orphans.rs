@@ -1,6 +1,7 @@
 //! Process 1 of a container waits for whatever was left behind, or the table of processes fills with zombies.
 
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -9,13 +10,13 @@ use super::engine::{Container, docker, image, volume};
 use crate::main_job::{pictures, run::Sandbox, running::Running};
 use crate::sagemaker::job::Job;
 
-/// Ids on this machine, parents and states of the processes in a container.
-fn processes(container: &Container) -> Vec<(u32, u32, String)> {
-    let said = docker(&["top", &container.name, "-o", "pid,ppid,stat"]).succeeded();
+/// Ids on this machine of the processes in a container, and of their parents.
+fn processes(container: &Container) -> Vec<(u32, u32)> {
+    let said = docker(&["top", &container.name, "-o", "pid,ppid"]).succeeded();
     let row = |line: &str| {
         let cells: Vec<&str> = line.split_whitespace().collect();
         let number = |index: usize| cells[index].parse().unwrap();
-        (number(0), number(1), cells[2].to_owned())
+        (number(0), number(1))
     };
     said.stdout.lines().skip(1).map(row).collect()
 }
@@ -32,7 +33,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// left of it.
 fn leave_an_orphan(container: &Container) {
     let before = processes(container);
-    let known = |pid: u32| before.iter().any(|(known, ..)| *known == pid);
+    let known = |pid: u32| before.iter().any(|(known, _)| *known == pid);
     docker(&[
         "exec",
         "--detach",
@@ -46,9 +47,9 @@ fn leave_an_orphan(container: &Container) {
     let mut pair = None;
     eventually("the second training runs", || {
         let now = processes(container);
-        pair = now.iter().find_map(|(child, parent, _)| {
+        pair = now.iter().find_map(|(child, parent)| {
             let is_pair =
-                !known(*child) && !known(*parent) && now.iter().any(|(pid, ..)| pid == parent);
+                !known(*child) && !known(*parent) && now.iter().any(|(pid, _)| pid == parent);
             is_pair.then_some((*child, *parent))
         });
         pair.is_some()
@@ -61,10 +62,10 @@ fn leave_an_orphan(container: &Container) {
         println!("skipped: processes of a container cannot be killed from here");
         return;
     }
+    // The engine does not list zombies, the kernel does.
+    let lives = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
     eventually("the orphan is waited for", || {
-        !processes(container)
-            .iter()
-            .any(|(pid, ..)| *pid == child || *pid == parent)
+        !lives(child) && !lives(parent)
     });
 }
 

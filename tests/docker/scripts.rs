@@ -92,7 +92,7 @@ fn push_ecr_says_what_is_missing() {
     script("push-ecr", &["--dry-run"]).failed(1, &["--region", "AWS_REGION"]);
     script("push-ecr", &["--keep"]).failed(1, &["--keep"]);
     let sandbox = Sandbox::new();
-    let mut command = Command::new("bash");
+    let mut command = Command::new("/bin/bash");
     let path = format!("{}/scripts/push-ecr", env!("CARGO_MANIFEST_DIR"));
     command
         .args([&path, "--region", "eu-west-1"])
