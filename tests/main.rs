@@ -1,6 +1,7 @@
 //! The one integration binary: every further one would link all of Burn again.
 
 mod devices;
+mod docker;
 mod golden_images;
 mod golden_recordio;
 mod main_job;

@@ -12,6 +12,8 @@ use crate::sagemaker::{Environment, Paths};
 use crate::serve::{Batching, Settings, run as serve};
 
 pub fn run(args: &ServeArgs) -> Result<(), CommandError> {
+    #[cfg(target_os = "linux")]
+    crate::sagemaker::wait_for_all()?;
     let environment = Environment::of_process();
     let hosted = match &args.model {
         Some(_) => None,

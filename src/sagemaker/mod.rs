@@ -19,6 +19,8 @@
 mod channels;
 mod environment;
 mod failure;
+#[cfg(target_os = "linux")]
+mod orphans;
 mod paths;
 mod rehearsal;
 mod resources;
@@ -35,6 +37,8 @@ pub use failure::{
     Reserve, catching_panics, record as record_failure, reserve as reserve_room,
     text as failure_text,
 };
+#[cfg(target_os = "linux")]
+pub use orphans::wait_for_all;
 pub use paths::Paths;
 pub use rehearsal::{Rehearsal, init};
 pub use resources::Resources;

@@ -20,6 +20,7 @@ use signal_hook::iterator::Signals;
 
 use super::Paths;
 use super::failure::record;
+use super::orphans::wait_for;
 use crate::train::StopSignal;
 
 /// Holds the parent's process id in the child's environment.
@@ -81,7 +82,7 @@ pub fn supervise(paths: &Paths, stop: &StopSignal) -> io::Result<ExitCode> {
         .stderr
         .take()
         .map(|stderr| thread::spawn(|| pass_on(stderr)));
-    let status = child.wait()?;
+    let status = wait_for(&child)?;
     let words = words
         .and_then(|thread| thread.join().ok())
         .unwrap_or_default();

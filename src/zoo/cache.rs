@@ -88,6 +88,13 @@ impl Cache {
         self.folder.join(&entry.file)
     }
 
+    /// `<architecture>.onnx`, if somebody has put it here.
+    #[must_use]
+    pub fn own_default(&self, architecture: &str) -> Option<PathBuf> {
+        let file = self.folder.join(format!("{architecture}.onnx"));
+        file.is_file().then_some(file)
+    }
+
     /// Checks size and sha256 of the cached file and returns its path.
     ///
     /// # Errors

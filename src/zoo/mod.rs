@@ -54,14 +54,21 @@ pub fn resolve(weights: &str) -> Result<Weights, ZooError> {
     Zoo::builtin().find(weights).map(Weights::Zoo)
 }
 
-/// The zoo's file to start from for `architecture` when nothing is said.
+/// The file to start from for `architecture` when nothing is said: `<architecture>.onnx` in the cache, which is how a container
+/// image brings weights of one's own, else the zoo's.
 ///
 /// # Errors
 /// [`ZooError::UnknownWeights`] where the zoo holds none; a test makes sure that it holds one for each.
 pub fn default_for(architecture: Architecture) -> Result<Weights, ZooError> {
-    match Zoo::builtin().default_for(architecture.name()) {
-        Some(entry) => Ok(Weights::Zoo(entry)),
-        None => resolve(architecture.name()),
+    default_in(Cache::from_env().ok().as_ref(), architecture)
+}
+
+fn default_in(cache: Option<&Cache>, architecture: Architecture) -> Result<Weights, ZooError> {
+    let own = cache.and_then(|cache| cache.own_default(architecture.name()));
+    match (own, Zoo::builtin().default_for(architecture.name())) {
+        (Some(file), _) => Ok(Weights::File(file)),
+        (None, Some(entry)) => Ok(Weights::Zoo(entry)),
+        (None, None) => resolve(architecture.name()),
     }
 }
 
@@ -89,10 +96,21 @@ mod tests {
     fn every_architecture_has_a_default() {
         for architecture in Architecture::ALL {
             assert!(
-                matches!(default_for(architecture), Ok(Weights::Zoo(_))),
+                matches!(default_in(None, architecture), Ok(Weights::Zoo(_))),
                 "{architecture}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_of_ones_own_in_the_cache_goes_before_the_zoo() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let own = folder.path().join("resnet34.onnx");
+        std::fs::write(&own, "x").unwrap();
+        let default = |architecture| default_in(Some(&cache), architecture).unwrap();
+        assert_eq!(default(Architecture::Resnet34), Weights::File(own));
+        assert!(matches!(default(Architecture::Resnet18), Weights::Zoo(_)));
     }
 
     #[test]

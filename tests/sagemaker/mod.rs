@@ -7,7 +7,7 @@ mod failures;
 mod hosts;
 mod hyperparameters;
 mod inputs;
-mod job;
+pub mod job;
 mod kills;
 mod metrics;
 mod models;

@@ -11,4 +11,4 @@ mod hosted;
 mod overload;
 mod refusals;
 mod sdk;
-mod server;
+pub mod server;
