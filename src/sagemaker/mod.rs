@@ -21,6 +21,7 @@ mod environment;
 mod failure;
 mod paths;
 mod rehearsal;
+pub mod request;
 mod resources;
 #[cfg(target_os = "linux")]
 mod supervisor;
