@@ -64,7 +64,7 @@ noted() {
         cat "$journey/$1"
     elif $dry_run; then
         say "no $1 yet, as an example: $2"
-        printf '%s' "$2"
+        printf '%s\n' "$2"
     else
         fail "no $1 in the folder $journey: run $3 first, or set JOURNEY to the folder of your journey"
     fi
@@ -178,9 +178,13 @@ trap 'exit 143' TERM
 
 # The end of the log of a training job.
 log_of() {
-    say "The last lines of its log (aws logs filter-log-events --log-group-name /aws/sagemaker/TrainingJobs --log-stream-name-prefix $1/):"
-    look logs filter-log-events --log-group-name /aws/sagemaker/TrainingJobs --log-stream-name-prefix "$1/" \
-        --query 'events[].message' --output text | tr '\t' '\n' | tail -n 15 >&2 || true
+    local group=/aws/sagemaker/TrainingJobs stream
+    stream=$(look logs describe-log-streams --log-group-name $group --log-stream-name-prefix "$1/" \
+        --query 'logStreams[0].logStreamName' --output text) || return 0
+    [ "$stream" != None ] || return 0
+    say "The last lines of its log; all of it: aws logs get-log-events --log-group-name $group --log-stream-name $stream"
+    look logs get-log-events --log-group-name $group --log-stream-name "$stream" --limit 15 \
+        --query 'events[].[message]' --output text >&2 || true
 }
 
 # The channels of a job, as flags, from what was uploaded.

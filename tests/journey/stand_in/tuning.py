@@ -43,7 +43,9 @@ class TuningJobs:
         return job.described()
 
     def on_list_training_jobs_for_hyper_parameter_tuning_job(self, body):
-        summaries = [summary for summary in map(self.find(body).summary, self.find(body).children)]
+        job = self.find(body)
+        summaries = [summary for summary in map(job.summary, job.begun())
+                     if body.get("StatusEquals", summary["TrainingJobStatus"]) == summary["TrainingJobStatus"]]
         if body.get("SortBy") == "FinalObjectiveMetricValue":
             key = lambda summary: summary.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get("Value", -math.inf)
             summaries.sort(key=key, reverse=body.get("SortOrder", "Ascending") == "Descending")
