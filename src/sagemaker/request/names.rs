@@ -115,9 +115,7 @@ mod tests {
 
     #[test]
     fn without_a_name_the_time_makes_one() {
-        let now: Zoned = "2026-11-24T18:39:10.123+01:00[+01:00]"
-            .parse()
-            .unwrap();
+        let now: Zoned = "2026-11-24T18:39:10.123+01:00[+01:00]".parse().unwrap();
         assert_eq!(timed(&now, 63), "sagemaker-burn-2026-11-24-17-39-10-123");
         assert_eq!(timed(&now, 32), "sagemaker-burn-261124-173910");
         let made = name_or_time(None, TUNING_JOB).unwrap();

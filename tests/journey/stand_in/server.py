@@ -88,7 +88,8 @@ class Application:
     def control(self, request):
         if request.path.endswith("/calls"):
             return answered(dict(self.calls))
-        self.throttled.update(json.loads(request.get_data()).get("throttle", {}))
+        for name, count in json.loads(request.get_data()).get("throttle", {}).items():
+            self.throttled[name] = count
         return answered({})
 
     def arn(self, kind, name):
