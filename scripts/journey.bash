@@ -10,6 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 journey=${JOURNEY:-journey}
 poll=${JOURNEY_POLL_SECONDS:-15}
 dry_run=false
+last_error=""
 
 # The CLI tries again by itself, ever more slowly, when AWS says that calls come too fast.
 export AWS_RETRY_MODE=${AWS_RETRY_MODE:-standard} AWS_MAX_ATTEMPTS=${AWS_MAX_ATTEMPTS:-6} AWS_PAGER=""
@@ -74,14 +75,15 @@ noted() {
 call() {
     if $dry_run; then
         show aws "$@"
-        return
+        return 0
     fi
     local errors status=0
     errors=$(mktemp)
     aws "$@" 2> "$errors" || status=$?
     cat "$errors" >&2
-    [ $status = 0 ] || explain "$(cat "$errors")"
+    last_error=$(cat "$errors")
     rm -f "$errors"
+    [ $status = 0 ] || explain "$last_error"
     return $status
 }
 
@@ -94,18 +96,23 @@ show() {
     printf '\n' >&2
 }
 
-# Makes the request REQUEST with the program and sends it: send FILE OPERATION REQUEST FLAGS….
+# send KIND NAME OPERATION FLAGS…: makes the request of that KIND with `sagemaker-burn request`, notes it as made, sends it.
 send() {
-    local file=$1 operation=$2
-    shift 2
+    local kind=$1 name=$2 operation=$3 file=$journey/requests/$2-$1.json
+    shift 3
     if $dry_run; then
-        burn request "$@"
-        show aws sagemaker "$operation" --cli-input-json "file://$journey/requests/$file.json"
+        burn request "$kind" --name "$name" "$@"
+        show aws sagemaker "$operation" --cli-input-json "file://$file"
         return
     fi
     mkdir -p "$journey/requests"
-    burn request "$@" > "$journey/requests/$file.json"
-    call sagemaker "$operation" --cli-input-json "file://$journey/requests/$file.json" --output text > /dev/null
+    burn request "$kind" --name "$name" "$@" > "$file"
+    made "$kind" "$name"
+    if ! call sagemaker "$operation" --cli-input-json "file://$file" --output text > /dev/null; then
+        # What SageMaker refuses was not made; after any other failure nobody knows.
+        case $last_error in *ValidationException* | *AccessDenied* | *ResourceLimitExceeded*) gone "$kind" "$name" ;; esac
+        exit 1
+    fi
 }
 
 explain() {
@@ -187,12 +194,14 @@ log_of() {
         --query 'events[].[message]' --output text >&2 || true
 }
 
-# The channels of a job, as flags, from what was uploaded.
-channels() {
-    local line
+# The channels of a job, as flags in the list `inputs`, from what was uploaded.
+read_channels() {
+    local line list
+    list=$(noted channels "train=s3://bucket/sagemaker-burn/data/train" scripts/upload-data)
+    inputs=()
     while read -r line; do
-        printf '%s\n' --channel "$line"
-    done < <(noted channels "train=s3://bucket/sagemaker-burn/data/train" scripts/upload-data)
+        inputs+=(--channel "$line")
+    done <<< "$list"
 }
 
 # Waits for a training job and fails as it does.
