@@ -18,7 +18,10 @@ fn a_role_or_an_image_that_is_not_there_is_explained() {
         ],
     );
     // What was refused costs nothing.
-    assert!(!ended.stderr.contains("stop-hyper-parameter-tuning-job"), "{ended:#?}");
+    assert!(
+        !ended.stderr.contains("stop-hyper-parameter-tuning-job"),
+        "{ended:#?}"
+    );
 
     std::fs::write(
         sandbox.path("journey/image"),
