@@ -45,9 +45,13 @@ for argument in sys.argv[1:]:
     assert not report.has_errors(), f"{argument}: {report.generate_report()}"
     problems = shapes.problems(operation.input_shape, request)
     assert not problems, f"{argument}: {problems}"
+    # The same under a name that nothing may have, to see that the check above sees anything.
+    spoiled = {**request, next(iter(request)): "no_name" * 20}
+    assert len(shapes.problems(operation.input_shape, spoiled)) == 2, shapes.problems(operation.input_shape, spoiled)
     answer = getattr(client, snake(name))(**request)
     assert any(key.endswith("Arn") for key in answer), answer
     if cli:
+        # The real command line, as its users type it.
         said = subprocess.run(
             [cli, "sagemaker", snake(name).replace("_", "-"), "--cli-input-json", f"file://{file}", "--region", "eu-west-1"],
             capture_output=True, text=True)
