@@ -196,8 +196,8 @@ pub struct TuningJobArgs {
     pub name: Option<String>,
     #[command(flatten)]
     pub job: JobArgs,
-    /// What is tried: 'batch-size=8,32;learning-rate=0.0001..0.1:log', or a JSON file in the form of SageMaker's ParameterRanges
-    #[arg(long, value_name = "SPACE|FILE")]
+    /// What is tried: 'batch-size=8,32;learning-rate=0.0001..0.1:log', or @FILE with JSON in the form of SageMaker's ParameterRanges
+    #[arg(long, value_name = "SPACE|@FILE")]
     pub space: String,
     /// How values are chosen (default: bayesian)
     #[arg(

@@ -53,7 +53,8 @@ impl Cloud {
             .map(Path::to_owned)
             .unwrap_or_default();
         let usual = std::env::var("PATH").unwrap_or_default();
-        let path = format!("{}:{usual}", beside.display());
+        let programs = source("tests/journey/programs");
+        let path = format!("{}:{}:{usual}", programs.display(), beside.display());
         let found = Command::new("aws")
             .arg("--version")
             .env("PATH", &path)

@@ -46,6 +46,18 @@ fn from_photos_to_an_endpoint_and_back_in_python() {
         serde_json::from_slice(&std::fs::read(config.join("hyperparameters.json")).unwrap())
             .unwrap();
     assert_eq!(given, result["best"]);
+    // The expressions that are written out in the notebook are those of the binary.
+    let line = "sagemaker describe-training-job --query AlgorithmSpecification.MetricDefinitions --training-job-name";
+    let words: Vec<&str> = line.split(' ').chain([text("training_job")]).collect();
+    let written: Vec<Value> = serde_json::from_str(&cloud.aws(&words).succeeded().stdout).unwrap();
+    let printed = sandbox.run(&["metric-definitions"]).succeeded().stdout;
+    let printed: Vec<Value> = serde_json::from_str(&printed).unwrap();
+    assert!(
+        written.len() >= 4
+            && written
+                .iter()
+                .all(|definition| printed.contains(definition))
+    );
     // The same photo as pixels, as a file, and with names.
     let numbers = |value: &Value| -> Vec<f64> {
         let list = value.as_array().unwrap().iter();

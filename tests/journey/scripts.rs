@@ -75,11 +75,12 @@ fn from_photos_to_an_endpoint_and_back() {
     let Some(cloud) = Cloud::shared() else { return };
     let sandbox = uploaded(&cloud, "dogs");
     let note = |name: &str| sandbox.text(&format!("journey/{name}")).trim().to_owned();
-    let made = cloud
-        .step(&sandbox, &["create-repository", "--no-push"])
-        .succeeded();
+    let pushed = ["create-repository", "pushed:1"];
+    let made = cloud.step(&sandbox, &pushed).succeeded();
+    let image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/pushed:1";
+    assert_eq!(note("image"), image);
     assert!(
-        made.stderr.contains("image: 123456789012.dkr.ecr"),
+        made.stderr.contains("repository pushed: by the gigabyte"),
         "{made:#?}"
     );
 
@@ -167,6 +168,14 @@ fn from_photos_to_an_endpoint_and_back() {
         &endpoint,
     ]);
     left.failed(left_over(&cloud), &["Could not find"]);
+    let repository = [
+        "ecr",
+        "describe-repositories",
+        "--repository-names",
+        "pushed",
+    ];
+    let missing = cloud.aws(&repository);
+    missing.failed(left_over(&cloud), &["RepositoryNotFoundException"]);
     let objects = cloud.aws(&["s3", "ls", "--recursive", "s3://dogs/journey"]);
     assert_eq!(objects.stdout, "");
 }

@@ -1,6 +1,6 @@
 //! The space that a tuning job searches.
 //!
-//! Input: `batch-size=8,32;learning-rate=0.0001..0.1:log`, or a JSON file in the form of SageMaker's `ParameterRanges`. Output:
+//! Input: `batch-size=8,32;learning-rate=0.0001..0.1:log`, or a JSON file (`@FILE`) in the form of SageMaker's `ParameterRanges`. Output:
 //! [`ParameterRanges`], in which every name is that of a training flag.
 
 use std::collections::BTreeSet;
@@ -62,9 +62,10 @@ pub enum Scaling {
 /// # Errors
 /// A form that is neither, an unknown name, a value that training refuses, more or longer ones than SageMaker takes.
 pub fn parse(space: &str) -> Result<ParameterRanges, RequestError> {
-    let mut ranges = match space.contains('=') {
-        true => of_text(space)?,
-        false => of_file(Path::new(space))?,
+    let mut ranges = match space.trim().strip_prefix('@') {
+        Some(path) => of_file(Path::new(path))?,
+        None if space.contains('=') => of_text(space)?,
+        None => of_file(Path::new(space))?,
     };
     let names = ranges.categorical.iter_mut().map(|range| &mut range.name);
     let names = names.chain(ranges.continuous.iter_mut().map(|range| &mut range.name));
@@ -309,7 +310,9 @@ mod tests {
         for form in [json.clone(), serde_json::json!({"ParameterRanges": json})] {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), form.to_string()).unwrap();
-            assert_eq!(parse(file.path().to_str().unwrap()).unwrap(), ranges);
+            let path = file.path().to_str().unwrap();
+            assert_eq!(parse(path).unwrap(), ranges);
+            assert_eq!(parse(&format!("@{path}")).unwrap(), ranges);
         }
     }
 

@@ -4,11 +4,18 @@ Input: the address of the stand-in. Output: boto3 clients, and the few questions
 """
 
 import json
+import time
 from urllib.parse import urlparse
 
 import boto3
-from moto.moto_server.werkzeug_app import (DomainDispatcherApplication, MotoRequestHandler,
-                                           create_backend_app)
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler
+
+try:
+    # Newer versions of moto have one of their own, for names of metadata in S3.
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+except ImportError:
+    MotoRequestHandler = WSGIRequestHandler
 
 ACCOUNT = "123456789012"
 CREDENTIALS = {
@@ -129,7 +136,6 @@ def write_log(address, group, stream, text):
             make()
         except logs.exceptions.ResourceAlreadyExistsException:
             pass
-    import time
     now = int(time.time() * 1000)
     events = [{"timestamp": now + at, "message": line} for at, line in enumerate(text.splitlines()) if line]
     for at in range(0, len(events), 1000):
