@@ -6,6 +6,7 @@ Input: HTTP. Output: HTTP. Every request and every answer is checked against the
 import collections
 import json
 import threading
+import traceback
 
 import botocore.session
 from werkzeug.wrappers import Request, Response
@@ -66,7 +67,6 @@ class Application:
         except Refused as refused:
             return answered({"__type": refused.code, "message": refused.message}, refused.status)
         except Exception as error:
-            import traceback
             traceback.print_exc()
             return answered({"__type": "InternalFailure", "message": repr(error)}, 500)
 
