@@ -6,6 +6,7 @@
 
 mod in_job;
 mod other_commands;
+mod request;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ use crate::model::Architecture;
 pub use crate::config::plain_message;
 pub use in_job::{may_be_a_job, parse_in_job, with_dashes};
 pub use other_commands::*;
+pub use request::*;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +74,9 @@ pub enum Command {
     /// Rehearse a SageMaker training job on this machine
     #[command(subcommand)]
     Sagemaker(SagemakerCommand),
+    /// Print a request for `aws sagemaker … --cli-input-json`, checked against SageMaker's limits
+    #[command(subcommand)]
+    Request(RequestCommand),
     /// Say what this machine offers: devices, kernels, memory, caches
     Doctor(DoctorArgs),
     /// Print a shell completion script

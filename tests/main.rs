@@ -4,11 +4,13 @@ mod devices;
 mod docker;
 mod golden_images;
 mod golden_recordio;
+mod journey;
 mod main_job;
 mod model_golden;
 mod model_hostile;
 mod model_onnx;
 mod model_training;
+mod requests;
 #[cfg(feature = "s3")]
 mod s3;
 mod sagemaker;

@@ -9,6 +9,7 @@ mod export;
 mod inspect;
 mod job;
 mod predict;
+mod request;
 mod serve;
 mod train;
 mod zoo;
@@ -59,6 +60,7 @@ pub fn run(
         Some(Command::Train(args)) => train(&args),
         Some(Command::MetricDefinitions(args)) => job::print_metric_definitions(&args).map(done),
         Some(Command::Sagemaker(command)) => job::sagemaker(&command).map(done),
+        Some(Command::Request(command)) => request::run(&command).map(done),
         Some(Command::Eval(args)) => eval::run(&args).map(done),
         Some(Command::Predict(args)) => predict::run(&args),
         Some(Command::Serve(args)) => serve::run(&args).map(done),

@@ -21,6 +21,15 @@ fn reserved(name: &str) -> bool {
 /// # Errors
 /// A file that cannot be read or is not a flat JSON object, and any bad value, named with its key.
 pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
+    let source = Source::HyperparametersFile(path.display().to_string());
+    Layer::from_pairs(source, read_pairs(path)?)
+}
+
+/// The names and texts in a file of hyperparameters, without the keys that SageMaker and its SDKs add.
+///
+/// # Errors
+/// A file that cannot be read or is not a flat JSON object.
+pub fn read_pairs(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
     let name = path.display().to_string();
     let file_error = |message: String| ConfigError::File {
         path: name.clone(),
@@ -41,7 +50,7 @@ pub fn read_file(path: &Path) -> Result<Layer, ConfigError> {
             let text = plain_text(value);
             (key, text)
         });
-    Layer::from_pairs(Source::HyperparametersFile(name.clone()), pairs)
+    Ok(pairs.collect())
 }
 
 /// The layer of `SM_HP_<NAME>` variables, which Amazon's Python toolkit derives from hyperparameters, and of `SM_HPS`, which holds

@@ -84,6 +84,25 @@ impl Layer {
     }
 }
 
+/// The name of the flag that `name` means: `batch-size` for `batch_size` and for `mini-batch-size`.
+///
+/// # Errors
+/// How a message about an unknown name ends: with the nearest one, or empty.
+pub fn flag_name(name: &str) -> Result<String, String> {
+    let command = flags_command();
+    let flag = name.trim().replace('_', "-");
+    let arguments = command.get_arguments();
+    let known = arguments.filter(|arg| {
+        let names = arg.get_long_and_visible_aliases().unwrap_or_default();
+        names.contains(&flag.as_str())
+    });
+    let name = known.filter_map(|arg| arg.get_long()).next();
+    name.map_or_else(
+        || Err(did_you_mean(&command, &flag)),
+        |name| Ok(name.into()),
+    )
+}
+
 fn flags_command() -> Command {
     // A key may be given twice under two spellings; the later one counts, as with every JSON reader.
     TrainFlags::augment_args(
@@ -187,6 +206,18 @@ mod tests {
             ": did you mean 'batch-size'?"
         );
         assert_eq!(did_you_mean(&flags_command(), "zzz"), "");
+    }
+
+    #[test]
+    fn every_spelling_leads_to_the_flag() {
+        for name in ["learning-rate", "learning_rate", "lr"] {
+            assert_eq!(flag_name(name).as_deref(), Ok("learning-rate"));
+        }
+        assert_eq!(
+            flag_name("bach-size").unwrap_err(),
+            ": did you mean 'batch-size'?"
+        );
+        assert_eq!(flag_name("zzz").unwrap_err(), "");
     }
 
     #[test]

@@ -124,6 +124,15 @@ pub fn interval(text: &str) -> Result<Interval, String> {
     }
 }
 
+/// A time in seconds: `3600`, `90m`, `2h`.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    match interval(text) {
+        Ok(Interval::Seconds(seconds)) => Ok(seconds),
+        Ok(Interval::Steps(seconds)) => Ok(seconds as u64),
+        Err(_) => Err("expected seconds such as 3600, or a time such as 90m or 2h".into()),
+    }
+}
+
 /// `name=value`.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -190,6 +199,14 @@ mod tests {
         for bad in ["0", "0s", "-1m", "m", "5d", "1.5", ""] {
             assert!(interval(bad).unwrap_err().contains("30s"), "{bad}");
         }
+    }
+
+    #[test]
+    fn times_are_seconds_or_have_a_unit() {
+        for (text, expected) in [("3600", 3600), ("90m", 5400), ("2h", 7200)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        assert!(seconds("2d").unwrap_err().contains("90m"));
     }
 
     #[test]

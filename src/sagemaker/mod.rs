@@ -23,6 +23,7 @@ mod failure;
 mod orphans;
 mod paths;
 mod rehearsal;
+pub mod request;
 mod resources;
 #[cfg(target_os = "linux")]
 mod supervisor;

@@ -202,8 +202,15 @@ pub fn finish(mut command: Command) -> Ended {
 }
 
 /// Runs a Python program; `None`, with a line that says so, where Python or one of `modules` is missing.
-/// `SAGEMAKER_BURN_PYTHON` names another interpreter than `python3`.
 pub fn python(modules: &[&str], program: &str, arguments: &[&Path]) -> Option<String> {
+    let mut command = Command::new(python_with(modules)?);
+    command.args(["-c", program]).args(arguments);
+    Some(finish(command).succeeded().stdout)
+}
+
+/// The Python that has `modules`; `None`, with a line that says so, where there is none. `SAGEMAKER_BURN_PYTHON` names another
+/// interpreter than `python3`.
+pub fn python_with(modules: &[&str]) -> Option<String> {
     let python = std::env::var("SAGEMAKER_BURN_PYTHON").unwrap_or_else(|_| "python3".into());
     for module in modules {
         let import = format!("import {module}");
@@ -213,7 +220,5 @@ pub fn python(modules: &[&str], program: &str, arguments: &[&Path]) -> Option<St
             return None;
         }
     }
-    let mut command = Command::new(python);
-    command.args(["-c", program]).args(arguments);
-    Some(finish(command).succeeded().stdout)
+    Some(python)
 }
