@@ -7,6 +7,7 @@
 mod in_job;
 mod other_commands;
 mod request;
+mod tune;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use crate::config::plain_message;
 pub use in_job::{may_be_a_job, parse_in_job, with_dashes};
 pub use other_commands::*;
 pub use request::*;
+pub use tune::{EarlyStopping, TUNE_EXAMPLES, TuneArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +58,9 @@ pub enum Command {
     /// Fine-tune a classifier on a folder of photos (the default command)
     #[command(allow_negative_numbers = true)]
     Train(Box<TrainArgs>),
+    /// Search for hyperparameters: many trainings, of which the best is kept
+    #[command(after_help = TUNE_EXAMPLES, allow_negative_numbers = true)]
+    Tune(Box<TuneArgs>),
     /// Measure a trained model on a folder of labelled photos
     Eval(EvalArgs),
     /// Classify photos with a trained model
@@ -108,6 +113,10 @@ pub struct TrainArgs {
     /// JSON file of hyperparameters, as SageMaker writes it; flags take precedence
     #[arg(long, value_name = "FILE")]
     pub hyperparameters: Option<PathBuf>,
+
+    /// Keep the features of a frozen backbone in this folder and take them from there, so that several runs compute them once
+    #[arg(long, value_name = "DIR")]
+    pub feature_cache: Option<PathBuf>,
 
     /// Print the resolved configuration and where each value came from, then stop
     #[arg(long)]

@@ -10,6 +10,7 @@
 //!                       |    '-> weights/last, weights/best
 //!                       '-> artifact (manifest, safetensors, ONNX) -> eval, predict, export, serve (HTTP)
 //!                       '-> report (one HTML page)
+//! space -> tune (a study: trials, each a process that trains) -> table, best hyperparameters, best model
 //! ```
 //!
 //! s3://bucket/key stands for a path in training: [`s3`] brings it here and takes results there.
@@ -30,6 +31,7 @@ pub mod kernels;
 pub mod logging;
 pub mod memory;
 pub mod model;
+pub mod orphan;
 pub mod report;
 pub mod run_folder;
 pub mod s3;
@@ -37,6 +39,7 @@ pub mod sagemaker;
 pub mod serve;
 pub mod sinks;
 pub mod train;
+pub mod tune;
 pub mod zoo;
 
 /// The Burn release that this program is built on, for manifests and reports.

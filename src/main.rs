@@ -11,13 +11,18 @@ use sagemaker_burn::sagemaker::{
     Environment, Paths, catching_panics, failure_text, record_failure, reserve_room,
 };
 use sagemaker_burn::train::StopSignal;
+use sagemaker_burn::tune;
 
 fn main() -> ExitCode {
     let arguments = cli::with_dashes(std::env::args_os());
     // First of all, as a job may be stopped the moment it starts; other commands end at a signal as programs do.
     let stop = cli::may_be_a_job(&arguments).then(StopSignal::install);
     logging::install();
-    let job = Paths::find(&Environment::of_process());
+    // A trial of a study is a plain training, wherever the study runs.
+    let job = match tune::is_trial() {
+        true => None,
+        false => Paths::find(&Environment::of_process()),
+    };
     match (job, stop) {
         (Some(paths), Some(Ok(stop))) => in_job(arguments, paths, stop),
         (_, Some(Err(error))) => {

@@ -16,3 +16,4 @@ mod s3;
 mod sagemaker;
 mod serve;
 mod sinks;
+mod tune;

@@ -68,6 +68,7 @@ pub fn run(args: &TrainArgs, paths: Paths, stop: StopSignal) -> Result<ExitCode,
         data,
         destination: Destination::Job(folder),
         command: None,
+        feature_cache: args.feature_cache.clone(),
         stop,
     };
     ended(resolved, start, None)

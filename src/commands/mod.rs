@@ -12,6 +12,7 @@ mod predict;
 mod request;
 mod serve;
 mod train;
+mod tune;
 mod zoo;
 
 use std::io::Write;
@@ -58,6 +59,7 @@ pub fn run(
     match cli.command {
         None => train(&cli.train),
         Some(Command::Train(args)) => train(&args),
+        Some(Command::Tune(args)) => tune::run(&args),
         Some(Command::MetricDefinitions(args)) => job::print_metric_definitions(&args).map(done),
         Some(Command::Sagemaker(command)) => job::sagemaker(&command).map(done),
         Some(Command::Request(command)) => request::run(&command).map(done),

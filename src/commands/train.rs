@@ -74,6 +74,7 @@ pub fn run(args: &TrainArgs, stop: StopSignal) -> Result<ExitCode, CommandError>
         data,
         destination,
         command: old_command,
+        feature_cache: args.feature_cache.clone(),
         stop,
     };
     ended(resolved, start, to_s3.as_ref())
@@ -100,6 +101,8 @@ pub struct Start {
     pub destination: Destination,
     /// The command that made the run, where that is an earlier one than this.
     pub command: Option<Vec<String>>,
+    /// Folder in which runs share the features of a frozen backbone.
+    pub feature_cache: Option<PathBuf>,
     pub stop: StopSignal,
 }
 
@@ -121,6 +124,7 @@ pub fn ended(
             data: start.data,
             destination: start.destination,
             command,
+            feature_cache: start.feature_cache,
             stop: start.stop,
         },
     )?;
@@ -173,7 +177,7 @@ pub fn demo_layer() -> Result<Layer, CommandError> {
     Ok(Layer::from_pairs(Source::Demo, pairs)?)
 }
 
-const NO_DATA: &str = "no data to train on: give --local-data DIR, a folder of photos with train/ and valid/ (or just a \
+pub const NO_DATA: &str = "no data to train on: give --local-data DIR, a folder of photos with train/ and valid/ (or just a \
 folder per class), or try --demo, which needs no files";
 
 /// The path from the root, so that a run can be resumed from anywhere; a path that does not exist stays as it was typed

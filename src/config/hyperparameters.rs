@@ -87,7 +87,7 @@ pub fn from_environment(environment: &Environment) -> Result<Layer, ConfigError>
 }
 
 /// The text of a value, unwrapped from one or two layers of JSON string encoding.
-fn plain_text(value: Value) -> String {
+pub fn plain_text(value: Value) -> String {
     match value {
         Value::String(text) => match serde_json::from_str::<Value>(&text) {
             Ok(Value::String(inner)) => plain_text(Value::String(inner)),

@@ -23,6 +23,8 @@ pub enum Source {
     /// How a SageMaker job differs from a run on a laptop.
     Job,
     Demo,
+    /// The search space of a study.
+    Space,
     Default,
     /// A default that depends on something else; the text says on what.
     Derived(String),
@@ -38,6 +40,7 @@ impl fmt::Display for Source {
             Source::Channel(name) => write!(f, "channel {name}"),
             Source::Job => f.write_str("default (SageMaker job)"),
             Source::Demo => f.write_str("demo"),
+            Source::Space => f.write_str("--space"),
             Source::Default => f.write_str("default"),
             Source::Derived(why) => write!(f, "default ({why})"),
         }
@@ -52,6 +55,18 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Parses the text of one hyperparameter, which must be known.
+    ///
+    /// # Errors
+    /// A name that no hyperparameter has, with the nearest one that there is, or a value that its flag would refuse.
+    pub fn of_known(source: Source, name: &str, value: &str) -> Result<Self, ConfigError> {
+        let name = canonical_name(name).map_err(|message| ConfigError::Value {
+            source_name: source.to_string(),
+            message,
+        })?;
+        Self::from_pairs(source, [(name, value.to_string())])
+    }
+
     /// Parses named texts. Unknown names are warned about and skipped, as a training job carries keys that are meant
     /// for others; a known name with a bad value is an error that names both.
     pub fn from_pairs(
@@ -84,23 +99,25 @@ impl Layer {
     }
 }
 
-/// The name of the flag that `name` means: `batch-size` for `batch_size` and for `mini-batch-size`.
+/// The name of a hyperparameter as its flag has it: `-` for `_`, and no alias.
 ///
 /// # Errors
-/// How a message about an unknown name ends: with the nearest one, or empty.
-pub fn flag_name(name: &str) -> Result<String, String> {
+/// A sentence that says so of a name that no hyperparameter has, with the nearest one that there is.
+pub fn canonical_name(name: &str) -> Result<String, String> {
     let command = flags_command();
     let flag = name.trim().replace('_', "-");
-    let arguments = command.get_arguments();
-    let known = arguments.filter(|arg| {
+    let has_name = |arg: &&clap::Arg| {
         let names = arg.get_long_and_visible_aliases().unwrap_or_default();
         names.contains(&flag.as_str())
-    });
-    let name = known.filter_map(|arg| arg.get_long()).next();
-    name.map_or_else(
-        || Err(did_you_mean(&command, &flag)),
-        |name| Ok(name.into()),
-    )
+    };
+    let found = command.get_arguments().find(has_name);
+    match found.and_then(clap::Arg::get_long) {
+        Some(long) => Ok(long.to_string()),
+        None => Err(format!(
+            "there is no hyperparameter '{name}'{}",
+            did_you_mean(&command, &flag)
+        )),
+    }
 }
 
 fn flags_command() -> Command {
@@ -209,15 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_leads_to_the_flag() {
-        for name in ["learning-rate", "learning_rate", "lr"] {
-            assert_eq!(flag_name(name).as_deref(), Ok("learning-rate"));
+    fn names_are_canonical_or_refused() {
+        for name in ["batch_size", "mini-batch-size", " batch-size"] {
+            assert_eq!(canonical_name(name).unwrap(), "batch-size", "{name}");
         }
+        let error = Layer::of_known(Source::Space, "bach-size", "8").unwrap_err();
         assert_eq!(
-            flag_name("bach-size").unwrap_err(),
-            ": did you mean 'batch-size'?"
+            error.to_string(),
+            "--space: there is no hyperparameter 'bach-size': did you mean 'batch-size'?"
         );
-        assert_eq!(flag_name("zzz").unwrap_err(), "");
+        assert!(Layer::of_known(Source::Space, "lr", "0").is_err());
     }
 
     #[test]

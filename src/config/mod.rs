@@ -17,8 +17,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 pub use defaults::DEFAULT_WEIGHTS;
-pub use hyperparameters::{from_environment, read_file, read_pairs};
-pub use layer::{Layer, Source, flag_name, plain_message};
+pub use hyperparameters::{from_environment, plain_text, read_file, read_pairs};
+pub use layer::{Layer, Source, canonical_name, plain_message};
 pub use resolve::{Resolved, Setting, TrainConfig, resolve};
 pub use resume::{resumed_layer, settle_resumed};
 

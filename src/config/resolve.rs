@@ -62,6 +62,13 @@ pub struct TrainConfig {
     pub strict: bool,
 }
 
+impl TrainConfig {
+    /// Features can be computed once where neither the backbone nor the pixels change from epoch to epoch.
+    pub fn features_are_constant(&self) -> bool {
+        self.freeze && self.augmentation == Augmentation::None && self.mixup.is_none()
+    }
+}
+
 /// One resolved value as it would be typed, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {

@@ -45,6 +45,11 @@ impl Sample {
         self.part.is_none().then_some(self.path.as_path())
     }
 
+    /// The file that holds the bytes.
+    pub fn container(&self) -> &Path {
+        self.part.as_ref().map_or(&self.path, |part| &part.file)
+    }
+
     /// Reads and decodes the image.
     ///
     /// # Errors

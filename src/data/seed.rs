@@ -13,6 +13,7 @@ pub enum Purpose {
     Shuffle = 3,
     Augment = 4,
     Mixup = 5,
+    Search = 6,
 }
 
 /// The generator of (`seed`, `purpose`, `a`, `b`). The key of the stream cipher behind `StdRng` has room for all four

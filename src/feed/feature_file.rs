@@ -14,7 +14,7 @@ use super::features::FeatureTable;
 use crate::data::{ImageFolder, Preprocess, Skipped, fingerprint};
 use crate::model::{ResNet, WeightsFileError, read_safetensors, state_dict, write_safetensors};
 
-const FORMAT: &str = "sagemaker-burn features 1";
+const FORMAT: &str = "sagemaker-burn features 2";
 
 /// Tells one backbone from another. The last layer is no part of it, and the only one that changes in a frozen run.
 pub fn backbone_fingerprint(model: &ResNet) -> String {
@@ -27,20 +27,33 @@ pub fn backbone_fingerprint(model: &ResNet) -> String {
     crate::files::hex(&hasher.finalize())
 }
 
-/// Tells features from all others: by the network, the images, how they are prepared, and how they are grouped in batches, which is how
-/// far a table that is not whole got.
-pub fn features_key(
-    backbone: &str,
-    folder: &ImageFolder,
-    preprocess: &Preprocess,
-    batch_size: usize,
-) -> String {
+/// Tells features from all others: by the network, the images, and how they are prepared.
+pub fn features_key(backbone: &str, folder: &ImageFolder, preprocess: &Preprocess) -> String {
     let mut hasher = Sha256::new();
     hasher.update(backbone);
     hasher.update(serde_json::json!(preprocess).to_string());
     hasher.update(fingerprint(folder));
-    hasher.update(batch_size.to_le_bytes());
     crate::files::hex(&hasher.finalize()[..16])
+}
+
+/// Tells whether files of the same names still hold the same images, by size and time of change: features that are kept for good
+/// may meet a folder that was edited.
+pub fn contents_stamp(folder: &ImageFolder) -> String {
+    let mut hasher = Sha256::new();
+    let mut last = None;
+    for sample in &folder.samples {
+        let file = sample.container();
+        if last == Some(file) {
+            continue;
+        }
+        last = Some(file);
+        let metadata = std::fs::metadata(file).ok();
+        let modified = metadata.as_ref().and_then(|m| m.modified().ok());
+        let since = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        hasher.update(metadata.map_or(0, |m| m.len()).to_le_bytes());
+        hasher.update(since.map_or(0, |since| since.as_nanos()).to_le_bytes());
+    }
+    crate::files::hex(&hasher.finalize()[..8])
 }
 
 /// Writes the table, atomically.
@@ -183,13 +196,27 @@ mod tests {
             ResNet::new(&ResNetConfig::new(Architecture::Resnet18, 2), seed, &device).unwrap()
         };
         let preprocess = Preprocess::imagenet(64);
-        let key = |model: &ResNet, batch| {
-            features_key(&backbone_fingerprint(model), &folder(), &preprocess, batch)
-        };
+        let key =
+            |model: &ResNet| features_key(&backbone_fingerprint(model), &folder(), &preprocess);
         let first = model(1);
         let other_head = first.clone().with_new_head(2, 9).unwrap();
-        assert_eq!(key(&first, 8), key(&other_head, 8));
-        assert_ne!(key(&first, 8), key(&model(2), 8));
-        assert_ne!(key(&first, 8), key(&first, 16));
+        assert_eq!(key(&first), key(&other_head));
+        assert_ne!(key(&first), key(&model(2)));
+    }
+
+    #[test]
+    fn an_edited_photo_changes_the_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("photo.jpg");
+        std::fs::write(&path, "one").unwrap();
+        let folder = ImageFolder {
+            root: dir.path().into(),
+            classes: vec!["a".into()],
+            samples: vec![Sample::of_file(path.clone(), 0)],
+        };
+        let before = contents_stamp(&folder);
+        assert_eq!(before, contents_stamp(&folder));
+        std::fs::write(&path, "another").unwrap();
+        assert_ne!(before, contents_stamp(&folder));
     }
 }

@@ -81,6 +81,11 @@ impl FeatureTable {
         self.batches
     }
 
+    /// Whether files were left out.
+    pub fn has_skipped(&self) -> bool {
+        !self.skipped.is_empty()
+    }
+
     /// The sample of each row.
     pub(super) fn samples(&self) -> Vec<usize> {
         let mut samples = vec![0; self.rows()];

@@ -10,7 +10,9 @@ mod mixup;
 
 use burn::tensor::Tensor;
 
-pub use feature_file::{backbone_fingerprint, features_key, read_features, write_features};
+pub use feature_file::{
+    backbone_fingerprint, contents_stamp, features_key, read_features, write_features,
+};
 pub use features::{FeatureSource, FeatureTable};
 pub use images::{ImageSource, normalise, normalised};
 pub use mixup::Mix;

@@ -11,14 +11,14 @@ use plotters::{
 use super::html::Html;
 
 /// Colours of series that keep apart on white, on black and for most colour-blind readers.
-const COLOURS: [RGBColor; 3] = [
+pub(super) const COLOURS: [RGBColor; 3] = [
     RGBColor(0x3b, 0x82, 0xf6),
     RGBColor(0xf9, 0x73, 0x16),
     RGBColor(0x10, 0xa3, 0x7f),
 ];
 /// Reads on white and on black.
-const GREY: RGBColor = RGBColor(0x80, 0x88, 0x94);
-const SIZE: (u32, u32) = (560, 300);
+pub(super) const GREY: RGBColor = RGBColor(0x80, 0x88, 0x94);
+pub(super) const SIZE: (u32, u32) = (560, 300);
 
 /// A line of a chart.
 pub(super) struct Series {
@@ -58,19 +58,24 @@ pub(super) fn figure(title: &str, series: &[Series], range: Range, marked: Optio
         tracing::warn!("the chart `{title}` is left out of the report: {error}");
         return Html::default();
     }
-    let legend: Html = series
-        .iter()
-        .zip(COLOURS)
-        .map(|(series, RGBColor(red, green, blue))| {
-            let dot = Html(format!(
-                "<i style=\"background:rgb({red},{green},{blue})\"></i>"
-            ));
-            dot.and(Html::text(&series.name)).within("span")
-        })
-        .collect();
+    let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+    let legend = legend(&names);
     let title = Html::text(title).within("strong").and(Html("<br>".into()));
     let caption = title.and(legend).within("figcaption");
     caption.and(responsive(svg)).within("figure")
+}
+
+/// Names with their colours.
+pub(super) fn legend(names: &[&str]) -> Html {
+    let entries = names.iter().zip(COLOURS);
+    entries
+        .map(|(name, RGBColor(red, green, blue))| {
+            let dot = Html(format!(
+                "<i style=\"background:rgb({red},{green},{blue})\"></i>"
+            ));
+            dot.and(Html::text(name)).within("span")
+        })
+        .collect()
 }
 
 fn finite(points: &[(i32, f64)]) -> Vec<(i32, f64)> {
@@ -87,7 +92,7 @@ fn headroom(highest: f64) -> f64 {
 }
 
 /// Takes the size off the root element and leaves the `viewBox`, so that the picture grows and shrinks with the page.
-fn responsive(svg: String) -> Html {
+pub(super) fn responsive(svg: String) -> Html {
     Html(svg.replacen(
         &format!("width=\"{}\" height=\"{}\" ", SIZE.0, SIZE.1),
         "role=\"img\" ",

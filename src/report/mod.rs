@@ -1,6 +1,6 @@
-//! One self-contained HTML page about a run.
+//! One self-contained HTML page about a run, or about a search for hyperparameters.
 //!
-//! Input: a [`Report`], plain data. Output: a file without scripts and without references to other files, that reads on a
+//! Input: a [`Report`] or a [`Tuning`], plain data. Output: a file without scripts and without references to other files, that reads on a
 //! phone, on paper, in light and in dark. Everything that comes from the user, class names above all, is escaped.
 
 mod chart;
@@ -8,10 +8,14 @@ mod heatmap;
 mod html;
 mod page;
 mod quantity;
+mod tuning;
 
 use std::{io, path::Path};
 
 use serde::Serialize;
+
+pub use quantity::duration;
+pub use tuning::{Axis, Tuning, TuningTrial, shell_line};
 
 use crate::{
     config::Setting,
@@ -150,6 +154,14 @@ impl Confusion {
 /// When the file cannot be written; the folder must exist.
 pub fn write(path: &Path, report: &Report) -> io::Result<()> {
     write_atomically(path, page::render(report).as_bytes())
+}
+
+/// Writes the page about a search for hyperparameters, replacing an older one in one step.
+///
+/// # Errors
+/// When the file cannot be written; the folder must exist.
+pub fn write_tuning(path: &Path, tuning: &Tuning) -> io::Result<()> {
+    write_atomically(path, tuning::render(tuning).as_bytes())
 }
 
 #[cfg(test)]

@@ -32,7 +32,12 @@ pub(super) fn render(report: &Report) -> String {
     ]
     .into_iter()
     .collect();
-    let title = Html::text(&report.title).0;
+    document(&report.title, body)
+}
+
+/// A whole document around the body of a page.
+pub(super) fn document(title: &str, body: Html) -> String {
+    let title = Html::text(title).0;
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -50,9 +55,14 @@ fn kept(report: &Report) -> Option<&EpochMetrics> {
 }
 
 fn header(report: &Report) -> Html {
-    let title = Html::text(&report.title).within("h1");
-    let created = Html::text(&report.created).within("p class=\"note\"");
-    let figures: Html = figures(report)
+    heading(&report.title, &report.created, figures(report))
+}
+
+/// The top of a page: its title, when it was made, and the figures to see first, as name and value.
+pub(super) fn heading(title: &str, created: &str, figures: Vec<(String, String)>) -> Html {
+    let title = Html::text(title).within("h1");
+    let created = Html::text(created).within("p class=\"note\"");
+    let figures: Html = figures
         .into_iter()
         .map(|(name, value)| {
             Html::text(&name)
@@ -284,7 +294,7 @@ fn environment(report: &Report) -> Html {
     table([Column::Text("what"), Column::Text("value")], rows)
 }
 
-fn command(words: &[String]) -> Html {
+pub(super) fn command(words: &[String]) -> Html {
     if words.is_empty() {
         return Html::default();
     }
@@ -293,7 +303,7 @@ fn command(words: &[String]) -> Html {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.into();

@@ -33,7 +33,7 @@ pub(super) fn significant(value: f64) -> String {
 }
 
 /// `45.0 s`, `12 min 3 s` or `1 h 2 min`.
-pub(super) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return UNDEFINED.into();
     }

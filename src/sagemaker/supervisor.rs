@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -36,14 +36,7 @@ pub struct Child;
 impl Child {
     /// `Some` in a process that [`supervise`] started. From then on it dies with its parent.
     pub fn of_environment() -> Option<Self> {
-        let parent = std::env::var(PARENT).ok()?.parse::<i32>().ok()?;
-        // Refused only for signals that do not exist.
-        let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        // Otherwise it died before it could be listened to, and this process must not outlive it.
-        if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
-            std::process::exit(1);
-        }
-        Some(Child)
+        crate::orphan::dies_with_parent(PARENT).then_some(Child)
     }
 }
 

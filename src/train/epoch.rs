@@ -170,7 +170,11 @@ fn gradients(
         .forward(logits.clone(), &batch.targets, mix.as_ref());
     let in_group = group_size.min(plan.train.batches() - batch.number / group_size * group_size);
     let share = loss.clone() / in_group as f64;
-    let gradients = GradientsParams::from_grads(share.backward(), model);
+    // With a frozen backbone a step is so short that a walk over its parameters, none of which has a gradient, would show.
+    let gradients = match backbone {
+        Some(_) => GradientsParams::from_grads(share.backward(), &model.fc),
+        None => GradientsParams::from_grads(share.backward(), model),
+    };
     ledger.push(Entry {
         loss: loss.inner(),
         logits: logits.inner(),
@@ -201,7 +205,14 @@ fn optimize(
     if let Some(max_norm) = plan.config.grad_clip {
         gradients = clip_global_norm(&state.model, gradients, max_norm);
     }
-    state.model = state.optimizer.step(learning_rate, state.model, gradients);
+    match plan.config.freeze {
+        true => {
+            state.model.fc = state
+                .optimizer
+                .step(learning_rate, state.model.fc, gradients)
+        }
+        false => state.model = state.optimizer.step(learning_rate, state.model, gradients),
+    }
     if let Some(ema) = &mut state.ema {
         ema.update(&state.model, state.progress.global_step);
     }

@@ -2,24 +2,20 @@
 //!
 //! Input: the splits, the network and the configuration. Output: [`Feeds`], and the [`Loaders`] behind them.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use burn::tensor::Device;
 
 use super::StopSignal;
-use super::keeper::Pace;
+use super::feature_pass::{FEATURE_BATCH, FeaturePass, Store, feature_batches};
 use crate::config::TrainConfig;
+use crate::config::values::Interval;
 use crate::data::{
-    Augmentation, DataError, ImageCache, ImageFolder, Loader, LoaderConfig, Mode, Preprocess,
-    Splits,
+    DataError, ImageCache, ImageFolder, Loader, LoaderConfig, Mode, Preprocess, Splits,
 };
 use crate::device::Selected;
-use crate::feed::{
-    FeatureSource, FeatureTable, ImageSource, Source, backbone_fingerprint, features_key,
-    read_features, write_features,
-};
+use crate::feed::{FeatureSource, ImageSource, Source, backbone_fingerprint};
 use crate::model::ResNet;
 use crate::sinks::{EvaluationStep, Event, Sinks};
 
@@ -29,6 +25,8 @@ pub struct Feeds {
     pub valid: Box<dyn Source>,
     pub train_seconds: f64,
     pub valid_seconds: f64,
+    /// The fingerprint of the backbone whose features these are; `None` where they are images.
+    pub backbone: Option<String>,
 }
 
 /// Makes loaders. Those that see an image again and again share one cache of decoded images.
@@ -59,6 +57,21 @@ impl Loaders {
         self.loader(folder, Mode::Eval, &self.no_cache)
     }
 
+    /// The same, in the batches of the pass that computes features.
+    pub fn for_features(&self, folder: &ImageFolder) -> Loader {
+        self.loader_of(folder, Mode::Eval, &self.no_cache, FEATURE_BATCH)
+    }
+
+    /// Whether a broken image is an error.
+    pub fn is_strict(&self) -> bool {
+        self.config.strict
+    }
+
+    /// How often work in progress is kept.
+    pub fn checkpoint_interval(&self) -> Interval {
+        self.config.checkpoint_interval
+    }
+
     /// In the folder's order, without augmentation, epoch after epoch.
     fn in_order(&self, folder: &ImageFolder) -> Loader {
         self.loader(folder, Mode::Eval, &self.cache)
@@ -74,11 +87,21 @@ impl Loaders {
     }
 
     fn loader(&self, folder: &ImageFolder, mode: Mode, cache: &Arc<ImageCache>) -> Loader {
+        self.loader_of(folder, mode, cache, self.config.batch_size)
+    }
+
+    fn loader_of(
+        &self,
+        folder: &ImageFolder,
+        mode: Mode,
+        cache: &Arc<ImageCache>,
+        batch_size: usize,
+    ) -> Loader {
         let config = LoaderConfig {
             workers: self.config.workers,
             strict: self.config.strict,
             cache: cache.clone(),
-            ..LoaderConfig::new(self.config.batch_size, self.preprocess.clone(), mode)
+            ..LoaderConfig::new(batch_size, self.preprocess.clone(), mode)
         };
         Loader::new(folder.clone(), config)
     }
@@ -88,13 +111,8 @@ impl Loaders {
     }
 }
 
-/// Features can be computed once where neither the backbone nor the pixels change from epoch to epoch.
-fn features_are_constant(config: &TrainConfig) -> bool {
-    config.freeze && config.augmentation == Augmentation::None && config.mixup.is_none()
-}
-
-/// Builds the sources. With constant features this runs the backbone over both splits, once, and keeps what it has in the folder
-/// `weights`; `None` where a signal came in between.
+/// Builds the sources. With constant features this runs the backbone over both splits, once, and keeps what it has in `store`; `None`
+/// where a signal came in between.
 ///
 /// # Errors
 /// Images that cannot be read, in strict mode or all of them.
@@ -105,13 +123,22 @@ pub fn build_feeds(
     device: &Selected,
     stop: &StopSignal,
     sinks: &mut Sinks,
-    weights: &Path,
+    store: Store,
 ) -> Result<Option<Feeds>, DataError> {
     let config = &loaders.config;
     let inner = &device.device;
     let autodiff = inner.clone().autodiff();
-    if features_are_constant(config) {
-        return features(loaders, splits, model, device, stop, sinks, weights);
+    if config.features_are_constant() {
+        let network = backbone_fingerprint(model);
+        let pass = FeaturePass {
+            loaders,
+            model,
+            network: &network,
+            device,
+            stop,
+            store,
+        };
+        return features(&pass, splits, sinks);
     }
     // A frozen backbone runs without gradients, so its images belong on the plain device.
     let train_device = if config.freeze { inner } else { &autodiff };
@@ -120,89 +147,41 @@ pub fn build_feeds(
         valid: Box::new(loaders.source(loaders.in_order(&splits.valid), inner)),
         train_seconds: 0.0,
         valid_seconds: 0.0,
+        backbone: None,
     }))
 }
 
 fn features(
-    loaders: &Loaders,
+    pass: &FeaturePass,
     splits: &Splits,
-    model: &ResNet,
-    device: &Selected,
-    stop: &StopSignal,
     sinks: &mut Sinks,
-    weights: &Path,
 ) -> Result<Option<Feeds>, DataError> {
-    let config = &loaders.config;
-    let inner = &device.device;
-    let backbone = model.fused();
-    let network = backbone_fingerprint(model);
-    let batches = |folder: &ImageFolder| folder.len().div_ceil(config.batch_size);
-    let steps = batches(&splits.train) + batches(&splits.valid);
+    let config = &pass.loaders.config;
+    let steps = feature_batches(&splits.train) + feature_batches(&splits.valid);
     let mut before = 0;
-    let mut compute = |folder: &ImageFolder, path: PathBuf| {
+    let mut compute = |split: &str, folder: &ImageFolder| {
         let started = Instant::now();
-        let key = features_key(&network, folder, loaders.preprocess(), config.batch_size);
-        let kept = read_features(&path, folder, &key);
-        if kept.batches() > 0 {
-            tracing::info!(
-                "features of {} of {} batches of {} are here from before",
-                kept.batches(),
-                batches(folder),
-                folder.root.display()
-            );
-        }
-        let source = loaders.source(loaders.once(folder), inner);
-        let mut pace = Pace::new(config.checkpoint_interval, kept.batches());
-        let was_whole = kept.batches() == batches(folder);
-        let table = kept.complete(&backbone, &source, |table| {
-            let (split, step) = ("features", before + table.batches());
+        let table = pass.table(split, folder, |batches| {
+            let (split, step) = ("features", before + batches);
             sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
-            let stopped = stop.requested().is_some();
-            if stopped || pace.is_due(table.batches()) {
-                keep(&path, table, &key);
-                pace = Pace::new(config.checkpoint_interval, table.batches());
-            }
-            !stopped
         })?;
-        before += batches(folder);
-        if let Some(table) = table.as_ref().filter(|_| !was_whole) {
-            keep(&path, table, &key);
-        }
+        before += feature_batches(folder);
         Ok::<_, DataError>(table.map(|table| (table, started.elapsed().as_secs_f64())))
     };
-    let [train_file, valid_file] = feature_files(weights);
-    let Some((train, train_seconds)) = compute(&splits.train, train_file)? else {
+    let Some((train, train_seconds)) = compute("train", &splits.train)? else {
         return Ok(None);
     };
-    let Some((valid, valid_seconds)) = compute(&splits.valid, valid_file)? else {
+    let Some((valid, valid_seconds)) = compute("valid", &splits.valid)? else {
         return Ok(None);
     };
     let (batch_size, seed) = (config.batch_size, config.seed);
+    let inner = &pass.device.device;
     let autodiff = inner.clone().autodiff();
     Ok(Some(Feeds {
         train: Box::new(FeatureSource::new(train, batch_size, Some(seed), autodiff)),
         valid: Box::new(FeatureSource::new(valid, batch_size, None, inner.clone())),
         train_seconds,
         valid_seconds,
+        backbone: Some(pass.network.to_string()),
     }))
-}
-
-/// Where the features of training and validation images are kept while a run is under way.
-fn feature_files(weights: &Path) -> [PathBuf; 2] {
-    ["train", "valid"].map(|split| weights.join(format!("features-{split}.safetensors")))
-}
-
-/// Removes what a finished run needs no more.
-pub fn forget_features(weights: &Path) {
-    for file in feature_files(weights) {
-        // Most runs have none.
-        let _ = std::fs::remove_file(file);
-    }
-}
-
-/// Features are only a saving: without them a restarted run computes them again.
-fn keep(path: &Path, table: &FeatureTable, key: &str) {
-    if let Err(error) = write_features(path, table, key) {
-        tracing::warn!("the features are not kept for a restart: {error}");
-    }
 }

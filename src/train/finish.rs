@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Progress, TrainState};
-use super::feeds::{Feeds, Loaders, forget_features};
+use super::feature_pass::{FeaturePass, Store, feature_batches, forget_features};
+use super::feeds::{Feeds, Loaders};
 use super::fit::Ended;
 use super::run::{Run, TrainError};
 use super::{Stop, summary};
 use crate::artifact::{self, Manifest};
-use crate::data::{DecodeLimits, Skipped};
+use crate::data::{DecodeLimits, ImageFolder, Skipped};
 use crate::eval::{Scores, evaluate};
-use crate::feed::{ImageSource, Source};
+use crate::feed::{FeatureSource, ImageSource, Source};
 use crate::model::ResNet;
 use crate::sinks::{BestMetric, EvaluationStep, Event, Sinks, TestMetrics};
 
@@ -57,7 +58,7 @@ impl Run {
         let hurried = matches!(ended, Ended::Stopped(_));
         let test = match hurried {
             true => None,
-            false => self.test(&best, loaders, sinks)?,
+            false => self.test(&best, loaders, feeds, sinks)?,
         };
         if let (None, Some(_), false) = (&test, &self.splits.test, hurried) {
             tracing::warn!(
@@ -148,22 +149,29 @@ impl Run {
         &self,
         model: &ResNet,
         loaders: &Loaders,
+        feeds: Option<&Feeds>,
         sinks: &mut Sinks,
     ) -> Result<Option<Tested>, TrainError> {
         let Some(folder) = &self.splits.test else {
             return Ok(None);
         };
         let started = Instant::now();
-        let loader = loaders.once(folder);
-        let device = self.device.device.clone();
-        let source = ImageSource::new(loader, loaders.preprocess().clone(), device);
+        let Some(source) = self.test_source(folder, model, loaders, feeds, sinks)? else {
+            return Ok(None);
+        };
         let steps = source.batches();
         let top_k = self.config.top_k;
-        let scores = evaluate(model, &source, folder.classes.len(), top_k, |step| {
-            let split = "test";
-            sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
-            self.stop.requested().is_none()
-        })?;
+        let scores = evaluate(
+            model,
+            source.as_ref(),
+            folder.classes.len(),
+            top_k,
+            |step| {
+                let split = "test";
+                sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
+                self.stop.requested().is_none()
+            },
+        )?;
         let Some(scores) = scores else {
             return Ok(None);
         };
@@ -179,6 +187,44 @@ impl Run {
             scores,
             metrics,
             skipped: source.skipped(),
+        }))
+    }
+
+    /// The test images; where features are shared, theirs. `None` where a signal came while they were computed.
+    fn test_source(
+        &self,
+        folder: &ImageFolder,
+        model: &ResNet,
+        loaders: &Loaders,
+        feeds: Option<&Feeds>,
+        sinks: &mut Sinks,
+    ) -> Result<Option<Box<dyn Source>>, TrainError> {
+        let device = self.device.device.clone();
+        let network = feeds.and_then(|feeds| feeds.backbone.as_ref());
+        // Rounding gives the backbone of a moving average other bits, and so other features, in every run.
+        let (Some(network), store @ Store::Shared(_), None) =
+            (network, self.store(), self.config.ema_decay)
+        else {
+            let (loader, preprocess) = (loaders.once(folder), loaders.preprocess().clone());
+            return Ok(Some(Box::new(ImageSource::new(loader, preprocess, device))));
+        };
+        let pass = FeaturePass {
+            loaders,
+            model,
+            network,
+            device: &self.device,
+            stop: &self.stop,
+            store,
+        };
+        let steps = feature_batches(folder);
+        let table = pass.table("test", folder, |step| {
+            let split = "features";
+            sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
+        })?;
+        let batch_size = self.config.batch_size;
+        Ok(table.map(|table| {
+            let source = FeatureSource::new(table, batch_size, None, device);
+            Box::new(source) as Box<dyn Source>
         }))
     }
 

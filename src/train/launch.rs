@@ -23,6 +23,8 @@ pub struct Request {
     pub destination: Destination,
     /// The command as it was typed.
     pub command: Vec<String>,
+    /// Folder in which runs share the features of a frozen backbone.
+    pub feature_cache: Option<PathBuf>,
     /// Listening already, as the start-up is part of the run.
     pub stop: StopSignal,
 }
@@ -151,6 +153,7 @@ fn start(
         splits,
         stop,
         is_job,
+        feature_cache: request.feature_cache,
     };
     run.execute(state, identity)
 }

@@ -10,6 +10,7 @@ mod checkpoint;
 mod early_stop;
 mod ema;
 mod epoch;
+mod feature_pass;
 mod feeds;
 mod finish;
 mod fit;

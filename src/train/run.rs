@@ -17,6 +17,7 @@
 use std::path::PathBuf;
 
 use super::checkpoint::{CheckpointError, Progress, TrainState};
+use super::feature_pass::Store;
 use super::feeds::{Feeds, Loaders, build_feeds};
 use super::fit::{Ended, FitError, Plan, fit};
 use super::keeper::Keeper;
@@ -87,6 +88,8 @@ pub struct Run {
     pub splits: Splits,
     pub stop: StopSignal,
     pub is_job: bool,
+    /// Where features are kept that runs share.
+    pub feature_cache: Option<PathBuf>,
 }
 
 impl Run {
@@ -110,7 +113,7 @@ impl Run {
             &self.device,
             &self.stop,
             &mut sinks,
-            self.folder.weights(),
+            self.store(),
         )?;
         let (state, ended) = match &feeds {
             Some(feeds) => self.fit(state, feeds, identity, &mut sinks)?,
@@ -144,11 +147,20 @@ impl Run {
 
     fn sinks(&self) -> Sinks {
         let csv = self.folder.path().join("results.csv");
+        // The row of an epoch is in the file when its line is seen: a study looks there then.
         Sinks::new()
-            .with(MetricLineSink::stdout(terminal()))
             .with(CsvSink::new(csv))
+            .with(MetricLineSink::stdout(terminal()))
             .with(TensorBoardSink::new(self.folder.path()))
             .with(ProgressSink::new(terminal()))
+    }
+
+    /// Where the features of a frozen backbone are kept.
+    pub(super) fn store(&self) -> Store<'_> {
+        match &self.feature_cache {
+            Some(cache) => Store::Shared(cache),
+            None => Store::OfRun(self.folder.weights()),
+        }
     }
 
     fn started(&self, progress: &Progress) -> Event {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{RequestError, beyond};
 use crate::cli::JobArgs;
-use crate::config::{Layer, Source, flag_name, read_pairs, resolve};
+use crate::config::{Layer, Source, canonical_name, read_pairs, resolve};
 
 /// Most hyperparameters of a job, tuned ones included.
 pub const MOST: usize = 100;
@@ -61,11 +61,9 @@ pub fn of_job(args: &JobArgs) -> Result<Hyperparameters, RequestError> {
 /// # Errors
 /// A name that training does not know.
 pub fn known(flag: &str, name: &str) -> Result<String, RequestError> {
-    flag_name(name).map_err(|near| {
-        let all = "; sagemaker-burn train --help lists them";
-        let end = if near.is_empty() { all.into() } else { near };
+    canonical_name(name).map_err(|message| {
         RequestError::Rule(format!(
-            "{flag} {name}: training has no such hyperparameter{end}"
+            "{flag}: {message}; sagemaker-burn train --help lists them"
         ))
     })
 }
