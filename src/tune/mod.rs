@@ -9,6 +9,7 @@
 //! Input: a [`Definition`], [`Bench`] and [`Options`]. Output: a study folder, see [`Study`], that any crash leaves in a state from
 //! which the same command goes on.
 
+mod definition;
 mod importance;
 mod journal;
 mod keep;
@@ -26,6 +27,7 @@ mod table;
 mod trial;
 mod verdict;
 
+pub use definition::Definition;
 pub use journal::{Outcome, Record, Status, Trial};
 pub use objective::{Direction, Metric, Objective};
 pub use progress::shown;
@@ -36,6 +38,6 @@ pub use scaling::Scaling;
 pub use space::{Space, SpaceError, Values};
 pub use stopping::StopRule;
 pub use strategy::StrategyKind;
-pub use study::{Definition, Study, StudyError};
+pub use study::{Study, StudyError};
 pub use table::Table;
 pub use trial::{Bench, is_trial};

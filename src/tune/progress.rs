@@ -2,7 +2,7 @@
 //!
 //! Input: trials as they start and end. Output: a line for each.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::journal::Status;
 use super::space::Values;
@@ -14,7 +14,12 @@ pub struct Progress {
     began: Instant,
     /// Trials that ended since.
     ended: usize,
+    /// When something was said last.
+    said: Instant,
 }
+
+/// Between two lines about epochs: enough to see that long trials are alive, and short ones go without.
+const EPOCH_LINE_EVERY: Duration = Duration::from_secs(10);
 
 impl Progress {
     pub fn new(max_jobs: usize) -> Self {
@@ -22,16 +27,31 @@ impl Progress {
             max_jobs,
             began: Instant::now(),
             ended: 0,
+            said: Instant::now(),
         }
     }
 
-    pub fn started(&self, number: usize, values: &Values) {
+    pub fn started(&mut self, number: usize, values: &Values) {
+        self.said = Instant::now();
         tracing::info!("trial {number}/{}: {}", self.max_jobs, shown(values));
+    }
+
+    /// Says how far a trial is, if nothing was said for a while.
+    pub fn epoch(&mut self, study: &Study, number: usize, values: &[f64], epochs: usize) {
+        if let Some(value) = values
+            .last()
+            .filter(|_| self.said.elapsed() > EPOCH_LINE_EVERY)
+        {
+            let metric = study.definition.objective.metric;
+            let done = values.len();
+            tracing::info!("trial {number} epoch {done}/{epochs}: {metric} {value:.4}");
+            self.said = Instant::now();
+        }
     }
 
     /// Says what a trial came to, which is the best one, and how long the rest will take.
     pub fn ended(&mut self, study: &Study, number: usize) {
-        self.ended += 1;
+        (self.ended, self.said) = (self.ended + 1, Instant::now());
         let trial = study.trials.get(&number);
         let Some((trial, outcome)) = trial.and_then(|t| Some((t, t.outcome.as_ref()?))) else {
             return;

@@ -198,6 +198,11 @@ impl<'a> Runner<'a> {
             return;
         }
         let stop = self.stop_of(number, &rows, self.running[index].judged);
+        let values: Vec<f64> = rows.iter().map(|row| row.value).collect();
+        if let Some(known) = self.study.trials.get(&number) {
+            let (epochs, _) = (self.plan)(&known.values);
+            self.progress.epoch(self.study, number, &values, epochs);
+        }
         let trial = &mut self.running[index];
         trial.judged = trial.judged.max(rows.len());
         if let Some(epoch) = stop {

@@ -15,30 +15,12 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use super::definition::Definition;
 use super::journal::{Journal, JournalError, Outcome, Record, Status, Trial};
-use super::objective::Objective;
-use super::space::{Space, Values};
-use super::stopping::StopRule;
-use super::strategy::StrategyKind;
 
 const STUDY: &str = "study.json";
 const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "lock";
-
-/// Everything that decides which trials there are and how they end. A study goes on only with the very same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Definition {
-    pub data: PathBuf,
-    pub space: Space,
-    pub strategy: StrategyKind,
-    pub objective: Objective,
-    pub early_stopping: StopRule,
-    pub seed: u64,
-    /// Settings that are the same in every trial, those that were said.
-    pub fixed: Values,
-}
 
 /// A study that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -76,40 +58,6 @@ pub struct Study {
     pub trials: BTreeMap<usize, Trial>,
     journal: Journal,
     _lock: File,
-}
-
-impl Definition {
-    /// The first thing in which `self`, which a study has, differs from `other`: its name, and both texts.
-    fn difference(&self, other: &Self) -> Option<(String, String, String)> {
-        let json = |definition: &Self| match serde_json::to_value(definition) {
-            Ok(serde_json::Value::Object(mut map)) => {
-                map.insert("space".into(), definition.space.to_string().into());
-                map
-            }
-            _ => Default::default(),
-        };
-        let text = |value: Option<&serde_json::Value>| match value {
-            None => "nothing".to_string(),
-            Some(serde_json::Value::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-        };
-        let names = self.fixed.keys().chain(other.fixed.keys());
-        for name in names {
-            let [there, now] = [self, other].map(|definition| definition.fixed.get(name));
-            if there != now {
-                let shown = |value: Option<&String>| value.map_or("not set", |v| v).to_string();
-                return Some((format!("--{name}"), shown(there), shown(now)));
-            }
-        }
-        let (there, now) = (json(self), json(other));
-        let differs = there
-            .iter()
-            .find(|(name, value)| now.get(*name) != Some(value));
-        differs.map(|(name, value)| {
-            let shown = name.replace('_', "-");
-            (shown, text(Some(value)), text(now.get(name)))
-        })
-    }
 }
 
 impl Study {
@@ -255,9 +203,12 @@ fn read_definition(folder: &Path) -> Result<Option<Definition>, StudyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::objective::Metric;
+    use crate::tune::objective::{Metric, Objective};
+    use crate::tune::space::{Space, Values};
+    use crate::tune::stopping::StopRule;
+    use crate::tune::strategy::StrategyKind;
 
-    pub fn definition(space: &str, epochs: &str) -> Definition {
+    fn definition(space: &str, epochs: &str) -> Definition {
         Definition {
             data: "/data".into(),
             space: Space::parse(space).unwrap(),

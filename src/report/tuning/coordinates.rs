@@ -10,12 +10,14 @@ use crate::report::html::Html;
 const HEIGHT: f64 = 320.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 24.0;
-const SIDE: f64 = 70.0;
-/// From one axis to the next; with more of them than fit the picture scrolls.
+const SIDE: f64 = 84.0;
+/// From one axis to the next.
 const LEAST_STEP: f64 = 130.0;
-const WIDTH: f64 = 620.0;
+const WIDTH: f64 = 600.0;
+/// Up to so many axes fit the width of a phone; with more of them the picture scrolls.
+const FIT_A_PHONE: usize = 3;
 /// Longer names and values are cut.
-const LONGEST_LABEL: usize = 16;
+const LONGEST_LABEL: usize = 20;
 
 /// The picture; nothing with fewer than two trials.
 pub(super) fn figure(tuning: &Tuning) -> Html {
@@ -39,12 +41,15 @@ pub(super) fn figure(tuning: &Tuning) -> Html {
     let steps = tuning.axes.len() as f64;
     let step = ((WIDTH - 2.0 * SIDE) / steps).max(LEAST_STEP);
     let width = 2.0 * SIDE + steps * step;
+    let least_width = match tuning.axes.len() + 1 > FIT_A_PHONE {
+        true => width * 0.75,
+        false => 0.0,
+    };
     let mut svg = String::new();
     // Writing to a string cannot fail.
     let _ = write!(
         svg,
-        "<svg class=\"coordinates\" role=\"img\" viewBox=\"0 0 {width:.0} {HEIGHT:.0}\" style=\"min-width:{:.0}px\">",
-        width * 0.6
+        "<svg class=\"coordinates\" role=\"img\" viewBox=\"0 0 {width:.0} {HEIGHT:.0}\" style=\"min-width:{least_width:.0}px\">"
     );
     // The best last, so that it lies on top.
     for (trial, value) in valued.iter().rev() {
@@ -71,7 +76,11 @@ pub(super) fn figure(tuning: &Tuning) -> Html {
     svg.push_str("</svg>");
     let note = "A line for each trial that did not fail, stronger the better it was; the best one is orange.";
     Html(svg)
-        .within("div class=\"scroll\"")
+        .within(if tuning.axes.len() > 4 {
+            "div class=\"scroll\""
+        } else {
+            "div class=\"wide scroll\""
+        })
         .and(Html::text(note).within("p class=\"note\""))
 }
 

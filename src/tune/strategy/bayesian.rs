@@ -12,8 +12,10 @@ use crate::tune::space::{Dimension, Domain, Space, Values};
 
 /// The share of the trials that count as good, at least one.
 const GOOD: f64 = 0.1;
-/// Values that are drawn from the density of the good ones, of which one is taken.
+/// Values that are drawn from the density of the good ones, of which one is taken. Of names fewer: with many draws the name of the
+/// first good trial would be taken again and again, and no other got its chance.
 const CANDIDATES: usize = 24;
+const CANDIDATE_NAMES: usize = 2;
 /// Trials by chance before the model is asked: one more than there are hyperparameters, within these bounds.
 const LEAST_CHANCE: usize = 2;
 const MOST_CHANCE: usize = 10;
@@ -66,7 +68,7 @@ fn propose(
             Names::of(texts.iter().filter_map(index), values.len())
         };
         let (good, others) = (names(&good), names(&others));
-        let candidates = (0..CANDIDATES).map(|_| good.sample(rng));
+        let candidates = (0..CANDIDATE_NAMES).map(|_| good.sample(rng));
         let ratio = |index: usize| good.log_density(index) - others.log_density(index);
         let best = candidates.max_by(|a, b| ratio(*a).total_cmp(&ratio(*b)));
         return values.get(best.unwrap_or(0)).cloned().unwrap_or_default();

@@ -76,14 +76,14 @@ fn the_model_beats_chance() {
     let space =
         space("learning-rate=1e-5..1:log;weight-decay=0..0.5;optimizer=sgd,adam,adamw,rmsprop");
     let mean = |kind| {
-        let seeds = 0..20;
+        let seeds = 0..60;
         seeds
             .map(|seed| best(kind, &space, seed, 40, bowl))
             .sum::<f64>()
-            / 20.0
+            / 60.0
     };
     let (model, chance) = (mean(StrategyKind::Bayesian), mean(StrategyKind::Random));
-    assert!(model < 0.6 * chance, "{model} {chance}");
+    assert!(model < 0.5 * chance, "{model} {chance}");
 }
 
 #[test]
