@@ -73,9 +73,12 @@ impl Progress {
                 tracing::warn!("{head}: {reason} ({}), {tail}", shown(&trial.values));
             }
             (None, value) => {
-                let epochs = outcome.epochs.len();
+                let epochs = match outcome.epochs.len() {
+                    1 => "1 epoch".to_string(),
+                    count => format!("{count} epochs"),
+                };
                 let value = value.unwrap_or(f64::NAN);
-                tracing::info!("{head}: {metric} {value:.4} after {epochs} epochs, {tail}");
+                tracing::info!("{head}: {metric} {value:.4} after {epochs}, {tail}");
             }
         }
     }

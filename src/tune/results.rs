@@ -122,7 +122,7 @@ fn search_rows(study: &Study) -> Vec<(String, String)> {
     let rows = [
         ("space", definition.space.to_string()),
         ("strategy", format!("{:?}", definition.strategy)),
-        ("early stopping", format!("{:?}", definition.early_stopping)),
+        ("early stopping", definition.early_stopping.to_string()),
         ("seed", definition.seed.to_string()),
         ("data", definition.data.display().to_string()),
     ];

@@ -2,6 +2,8 @@
 //!
 //! Input: the losses of a trial's epochs so far, lower being better, and those of the other trials. Output: whether to stop it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// When trials are stopped early.
@@ -16,6 +18,16 @@ pub enum StopRule {
     Asha {
         epochs: usize,
     },
+}
+
+impl fmt::Display for StopRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopRule::Never => f.write_str("off"),
+            StopRule::Median => f.write_str("median rule"),
+            StopRule::Asha { epochs } => write!(f, "successive halving over {epochs} epochs"),
+        }
+    }
 }
 
 /// With fewer trials a median says little.

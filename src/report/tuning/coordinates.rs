@@ -11,8 +11,8 @@ const HEIGHT: f64 = 320.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 24.0;
 const SIDE: f64 = 84.0;
-/// From one axis to the next.
-const LEAST_STEP: f64 = 130.0;
+/// From one axis to the next, so that names of the usual length do not touch.
+const LEAST_STEP: f64 = 165.0;
 const WIDTH: f64 = 600.0;
 /// Up to so many axes fit the width of a phone; with more of them the picture scrolls.
 const FIT_A_PHONE: usize = 3;
@@ -76,7 +76,7 @@ pub(super) fn figure(tuning: &Tuning) -> Html {
     svg.push_str("</svg>");
     let note = "A line for each trial that did not fail, stronger the better it was; the best one is orange.";
     Html(svg)
-        .within(if tuning.axes.len() > 4 {
+        .within(if tuning.axes.len() > FIT_A_PHONE {
             "div class=\"scroll\""
         } else {
             "div class=\"wide scroll\""
