@@ -15,8 +15,11 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::values::{self, Interval, Toggle};
-use crate::config::{ClassWeights, LrSchedulerKind, OptimizerKind, Precision};
+use crate::config::{
+    ClassWeights, DebuggerChoice, LrSchedulerKind, OptimizerKind, Precision, RulesAction,
+};
 use crate::data::Augmentation;
+use crate::debugger::rules::RuleList;
 use crate::device::DeviceRequest;
 use crate::model::Architecture;
 
@@ -67,6 +70,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Answer requests over HTTP, on a laptop or as a SageMaker endpoint
     Serve(ServeArgs),
+    /// Look for trouble in the tensors of a run: vanishing gradients, overfitting, dead layers and more
+    Rules(RulesArgs),
     /// Look a data set over before training: counts, sizes, broken files, duplicates, leaks
     Inspect(InspectArgs),
     /// Write a trained model in another format
@@ -258,6 +263,22 @@ pub struct TrainFlags {
     /// Print the best epoch's metrics again as the last line, which SageMaker tuning takes as the score (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::toggle)]
     pub report_best: Option<Toggle>,
+
+    /// Save tensors in SageMaker Debugger's format: true (losses, weights, biases, gradients, labels, predictions), false, or a JSON file like debughookconfig.json (default: false; in a SageMaker job what its debughookconfig.json says)
+    #[arg(long, value_name = "BOOL|FILE", num_args = 0..=1, default_missing_value = "true")]
+    pub debugger: Option<DebuggerChoice>,
+
+    /// Steps between two looks inside, with --debugger true and for the rules (default: a tenth of an epoch, at least 50; weights and gradients are saved every 500)
+    #[arg(long, value_name = "STEPS", value_parser = values::count_or_zero)]
+    pub debugger_save_interval: Option<usize>,
+
+    /// What to look for while training: usual, all, none, or a list such as 'VanishingGradient;Overfit:patience=3' (default: usual)
+    #[arg(long, value_name = "LIST")]
+    pub rules: Option<RuleList>,
+
+    /// What a rule does that fires: warn, or stop (default: warn)
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub rules_action: Option<RulesAction>,
 
     /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
     #[arg(long, value_name = "DEVICE")]

@@ -97,6 +97,13 @@ pub fn now_utc() -> String {
         .to_string()
 }
 
+/// Seconds since 1970. A clock before that costs a time axis, not the run.
+pub fn seconds_since_epoch() -> f64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0.0, |time| time.as_secs_f64())
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod debugger;
 pub mod demo;
 pub mod device;
 pub mod eval;

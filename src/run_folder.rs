@@ -73,6 +73,8 @@ pub struct RunFolder {
     path: PathBuf,
     weights: PathBuf,
     model: PathBuf,
+    /// Root of a job's folders.
+    job: Option<Paths>,
 }
 
 impl RunFolder {
@@ -100,6 +102,7 @@ impl RunFolder {
             weights: path.join("weights"),
             model: path.join("model"),
             path,
+            job: None,
         }
     }
 
@@ -109,6 +112,7 @@ impl RunFolder {
             path: paths.output_data.clone(),
             weights: paths.checkpoints.clone(),
             model: paths.model.clone(),
+            job: Some(paths.clone()),
         }
     }
 
@@ -159,6 +163,15 @@ impl RunFolder {
     /// The model directory.
     pub fn model(&self) -> &Path {
         &self.model
+    }
+
+    /// Where the debugger's tensors go; `asked` is what its configuration says.
+    pub fn tensors(&self, asked: Option<&Path>) -> PathBuf {
+        match (&self.job, asked) {
+            (Some(job), asked) => job.tensors(asked),
+            (None, Some(asked)) => asked.to_owned(),
+            (None, None) => self.path.join("debug-output"),
+        }
     }
 
     /// Where `args.json` is: in the run folder, and for a job a copy beside its checkpoints, which alone come back when the

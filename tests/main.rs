@@ -1,5 +1,6 @@
 //! The one integration binary: every further one would link all of Burn again.
 
+mod debugger;
 mod devices;
 mod docker;
 mod golden_images;

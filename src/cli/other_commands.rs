@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::values;
+use crate::debugger::rules::RuleList;
 use crate::device::DeviceRequest;
 
 #[derive(Args, Debug)]
@@ -73,6 +74,23 @@ pub struct PredictArgs {
         hide_default_value = true
     )]
     pub device: DeviceRequest,
+}
+
+#[derive(Args, Debug)]
+pub struct RulesArgs {
+    /// Run folder, or a folder of Debugger output: one with index/ and events/, also as copied from S3
+    pub run: PathBuf,
+    /// Which rules: all, usual, or a list such as 'VanishingGradient;Overfit:patience=3' (default: all)
+    #[arg(
+        long,
+        value_name = "LIST",
+        default_value = "all",
+        hide_default_value = true
+    )]
+    pub rules: RuleList,
+    /// Print JSON instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -48,7 +48,8 @@ pub fn run(args: &EvalArgs) -> Result<(), CommandError> {
         &source,
         manifest.classes.len(),
         args.top_k,
-        |step| {
+        |batch| {
+            let step = batch.done;
             sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
             true
         },

@@ -132,9 +132,19 @@ fn resolve_all(
         layers.push(super::train::demo_layer()?);
     }
     layers.extend(channel_layers(&job.channels)?);
-    let own = [("checkpoint-interval".to_string(), "5m".to_string())];
+    let mut own = vec![("checkpoint-interval".to_string(), "5m".to_string())];
+    own.extend(hook_file(job, environment).map(|file| ("debugger".to_string(), file)));
     layers.push(Layer::from_pairs(Source::Job, own)?);
     Ok(resolve(&layers)?)
+}
+
+/// The file by which SageMaker asks for tensors, where it does; Amazon's hook looks for it under the same variable.
+fn hook_file(job: &Job, environment: &Environment) -> Option<String> {
+    let file = match environment.get("SMDEBUG_CONFIG_FILE_PATH") {
+        Some(file) => file.into(),
+        None => job.paths.config_file("debughookconfig.json"),
+    };
+    file.is_file().then(|| file.display().to_string())
 }
 
 /// Weights and class names that came through channels.

@@ -10,6 +10,7 @@ mod inspect;
 mod job;
 mod predict;
 mod request;
+mod rules;
 mod serve;
 mod train;
 mod tune;
@@ -65,6 +66,7 @@ pub fn run(
         Some(Command::Request(command)) => request::run(&command).map(done),
         Some(Command::Eval(args)) => eval::run(&args).map(done),
         Some(Command::Predict(args)) => predict::run(&args),
+        Some(Command::Rules(args)) => rules::run(&args),
         Some(Command::Serve(args)) => serve::run(&args).map(done),
         Some(Command::Inspect(args)) => inspect::run(&args).map(done),
         Some(Command::Export(args)) => export::run(&args).map(done),

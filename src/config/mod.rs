@@ -12,6 +12,7 @@ mod resume;
 pub mod values;
 
 use std::fmt;
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub use hyperparameters::{from_environment, plain_text, read_file, read_pairs};
 pub use layer::{Layer, Source, canonical_name, plain_message};
 pub use resolve::{Resolved, Setting, TrainConfig, resolve};
 pub use resume::{resumed_layer, settle_resumed};
+
+use values::Toggle;
 
 /// What is wrong with the configuration. Every text names the flag or key, the value, and what would be accepted.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,48 @@ pub enum ClassWeights {
     None,
     /// Every class counts the same: images / (classes * images of the class)
     Balanced,
+}
+
+/// What a rule does that has found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RulesAction {
+    /// Says so in the log and the report
+    Warn,
+    /// Also ends the training in good order, with the best model so far
+    Stop,
+}
+
+/// Whether tensors are saved, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DebuggerChoice {
+    Off,
+    Usual,
+    /// As a file like `debughookconfig.json` says.
+    File(String),
+}
+
+impl FromStr for DebuggerChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (values::toggle(text), text.trim()) {
+            (Ok(Toggle(true)), _) => Ok(DebuggerChoice::Usual),
+            (Ok(Toggle(false)), _) => Ok(DebuggerChoice::Off),
+            (Err(_), "") => Err("expected true, false or a JSON file".into()),
+            (Err(_), file) => Ok(DebuggerChoice::File(file.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for DebuggerChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DebuggerChoice::Off => "false",
+            DebuggerChoice::Usual => "true",
+            DebuggerChoice::File(file) => file,
+        })
+    }
 }
 
 /// Number format of the computation.

@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults::{self, DEFAULT_WEIGHTS};
 use super::values::{Interval, Toggle};
-use super::{ClassWeights, ConfigError, Layer, LrSchedulerKind, OptimizerKind, Precision, Source};
+use super::{
+    ClassWeights, ConfigError, DebuggerChoice, Layer, LrSchedulerKind, OptimizerKind, Precision,
+    RulesAction, Source,
+};
 use crate::cli::TrainFlags;
 use crate::data::Augmentation;
+use crate::debugger::rules::RuleList;
 use crate::device::DeviceRequest;
 use crate::model::Architecture;
 
@@ -57,6 +61,11 @@ pub struct TrainConfig {
     pub precision: Precision,
     pub checkpoint_interval: Interval,
     pub report_best: bool,
+    pub debugger: DebuggerChoice,
+    /// Steps between two looks inside; `None`: a tenth of an epoch.
+    pub debugger_save_interval: Option<usize>,
+    pub rules: RuleList,
+    pub rules_action: RulesAction,
     pub device: DeviceRequest,
     pub cache_mb: usize,
     pub strict: bool,
@@ -270,6 +279,19 @@ impl Fold<'_> {
                 Interval::Seconds(30),
             ),
             report_best: f.toggle("report-best", |x| &x.report_best, true, Default),
+            debugger: f.plain("debugger", |x| &x.debugger, DebuggerChoice::Off),
+            debugger_save_interval: some(f.plain(
+                "debugger-save-interval",
+                |x| &x.debugger_save_interval,
+                0,
+            )),
+            rules: f.plain("rules", |x| &x.rules, RuleList::usual()),
+            rules_action: f.choice(
+                "rules-action",
+                |x| &x.rules_action,
+                RulesAction::Warn,
+                Default,
+            ),
             device: f.plain("device", |x| &x.device, DeviceRequest::Auto),
             cache_mb: f.value("cache-mb", |x| &x.cache_mb, cache_mb, Derived(cache_why)),
             strict: f.toggle("strict", |x| &x.strict, false, Default),

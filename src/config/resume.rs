@@ -6,7 +6,7 @@
 use super::{ConfigError, Layer, Resolved, Setting, Source};
 
 /// What may differ from the run that is continued: how long it goes on and where it runs, not what is computed.
-const FREE: [&str; 11] = [
+const FREE: [&str; 15] = [
     "epochs",
     "checkpoint-interval",
     "early-stopping-patience",
@@ -14,6 +14,10 @@ const FREE: [&str; 11] = [
     "top-k",
     "report-best",
     "examples",
+    "debugger",
+    "debugger-save-interval",
+    "rules",
+    "rules-action",
     "device",
     "workers",
     "cache-mb",

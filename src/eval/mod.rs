@@ -6,6 +6,7 @@
 mod scores;
 mod tables;
 
+pub(crate) use scores::cross_entropy;
 pub use scores::{ClassScores, Confusion, Scores};
 pub use tables::{class_table, write_confusion};
 
@@ -15,8 +16,22 @@ use crate::data::DataError;
 use crate::feed::{Inputs, Source};
 use crate::model::ResNet;
 
-/// Runs the model over every batch of `source`. `on_batch` is told how many batches are done and may stop the work by
-/// returning false, in which case the result is `None`: half an evaluation is no figure to show.
+/// A batch that has been evaluated.
+#[derive(Debug)]
+pub struct Evaluated<'a> {
+    /// Batches done, this one included.
+    pub done: usize,
+    pub inputs: &'a Inputs,
+    /// Row-major `[N, num_classes]`.
+    pub logits: &'a [f32],
+    /// Class of each sample.
+    pub targets: &'a [usize],
+    /// Position of each sample in its folder's list.
+    pub indices: &'a [usize],
+}
+
+/// Runs the model over every batch of `source`. `on_batch` is shown each and may stop the work by returning false, in which case
+/// the result is `None`: half an evaluation is no figure to show.
 ///
 /// # Errors
 /// Whatever the source meets.
@@ -25,7 +40,7 @@ pub fn evaluate(
     source: &dyn Source,
     num_classes: usize,
     top_k: usize,
-    mut on_batch: impl FnMut(usize) -> bool,
+    mut on_batch: impl FnMut(&Evaluated) -> bool,
 ) -> Result<Option<Scores>, DataError> {
     // Made for the first batch of images; features need the classifier alone.
     let mut fused = None;
@@ -33,7 +48,8 @@ pub fn evaluate(
     let mut scores = Scores::new(num_classes, top_k);
     for (done, batch) in source.epoch(0, 0).enumerate() {
         let batch = batch?;
-        let logits = match batch.inputs {
+        // A clone shares its tensor.
+        let logits = match batch.inputs.clone() {
             Inputs::Images(images) => fused.get_or_insert_with(|| model.fused()).forward(images),
             Inputs::Features(features) => classifier.head(features),
         };
@@ -42,7 +58,14 @@ pub fn evaluate(
         for (row, target) in logits.chunks_exact(num_classes).zip(&batch.targets) {
             scores.add(row, *target);
         }
-        if !on_batch(done + 1) {
+        let evaluated = Evaluated {
+            done: done + 1,
+            inputs: &batch.inputs,
+            logits: &logits,
+            targets: &batch.targets,
+            indices: &batch.indices,
+        };
+        if !on_batch(&evaluated) {
             return Ok(None);
         }
     }

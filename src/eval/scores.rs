@@ -149,7 +149,7 @@ impl Scores {
     }
 }
 
-fn cross_entropy(logits: &[f32], target: usize) -> f64 {
+pub(crate) fn cross_entropy(logits: &[f32], target: usize) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
     let sum: f64 = logits.iter().map(|x| (f64::from(*x) - max).exp()).sum();
     sum.ln() + max - f64::from(logits[target])

@@ -27,9 +27,13 @@ impl ConvNorm {
     /// `[N, in, H, W]` to `[N, out, H / stride, W / stride]`, computed in the type of the input; the weights stay as they are,
     /// and gradients reach them in their own type.
     pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
+        self.norm.forward(self.convolve(input), mode)
+    }
+
+    /// The convolution alone.
+    pub(crate) fn convolve(&self, input: Tensor<4>) -> Tensor<4> {
         let weight = self.weight.val().cast(input.dtype());
-        let output = conv2d(input, weight, None, self.options());
-        self.norm.forward(output, mode)
+        conv2d(input, weight, None, self.options())
     }
 
     /// Images of the CPU backend `[N, H, W, in]` to `[N, H / stride, W / stride, out]`, with what follows: the addition of

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use burn::module::Param;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{
@@ -47,6 +48,28 @@ pub fn state_dict(model: &ResNet) -> StateDict {
     values.extend(model.fc.bias.iter().map(|bias| host(bias.val())));
     let names = model.config().tensors().into_iter().map(|spec| spec.name);
     names.zip(values).collect()
+}
+
+/// Looks at the parameters of a network one by one.
+pub trait ParameterVisitor {
+    /// `name` is torchvision's; a `transposed` parameter has its two axes the other way round than there.
+    fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>, transposed: bool);
+}
+
+/// Shows what is trained, in the order of [`state_dict`]; running statistics are none of it.
+pub fn visit_parameters(model: &ResNet, visitor: &mut impl ParameterVisitor) {
+    let layout = model.config().layout();
+    let blocks = model.stages.iter().flatten();
+    let convs = std::iter::once(&model.stem).chain(blocks.flat_map(block_convs));
+    for (conv, spec) in convs.zip(layout.convs()) {
+        visitor.visit(&format!("{}.weight", spec.conv), &conv.weight, false);
+        visitor.visit(&format!("{}.weight", spec.norm), &conv.norm.gamma, false);
+        visitor.visit(&format!("{}.bias", spec.norm), &conv.norm.beta, false);
+    }
+    visitor.visit("fc.weight", &model.fc.weight, true);
+    if let Some(bias) = &model.fc.bias {
+        visitor.visit("fc.bias", bias, false);
+    }
 }
 
 fn block_convs(block: &Block) -> impl Iterator<Item = &ConvNorm> {
@@ -215,6 +238,27 @@ mod tests {
         assert!(matches!(shape, StateDictError::Shape { found, .. } if found == [3]));
         let dtype = error(|state| state[3].1 = TensorData::new(vec![0i32; 2], [2]));
         assert!(matches!(dtype, StateDictError::Type { .. }), "{dtype}");
+    }
+
+    #[test]
+    fn visited_parameters_are_those_of_the_state_dict() {
+        struct Seen(StateDict);
+        impl ParameterVisitor for Seen {
+            fn visit<const D: usize>(&mut self, name: &str, param: &Param<Tensor<D>>, flip: bool) {
+                let value = if flip {
+                    param.val().swap_dims(0, 1)
+                } else {
+                    param.val()
+                };
+                self.0.push((name.to_owned(), host(value)));
+            }
+        }
+        let model = model(1);
+        let mut seen = Seen(Vec::new());
+        visit_parameters(&model, &mut seen);
+        let mut expected = state_dict(&model);
+        expected.retain(|(name, _)| !name.contains("running_"));
+        assert_eq!(seen.0, expected);
     }
 
     #[test]

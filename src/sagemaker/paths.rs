@@ -81,13 +81,22 @@ impl Paths {
             entry.and_then(|(_, path)| path.as_str())
         });
         if let Some(local) = local.filter(|path| !path.is_empty()) {
-            // Under another root the platform's own path means that root's.
-            self.checkpoints = match Path::new(local).strip_prefix(MOUNT) {
-                Ok(below) => self.base.join(below),
-                Err(_) => PathBuf::from(local),
-            };
+            self.checkpoints = self.rooted(Path::new(local));
         }
         Ok(self)
+    }
+
+    /// A path as the platform names it: under another root its own mount means that root.
+    fn rooted(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(MOUNT) {
+            Ok(below) => self.base.join(below),
+            Err(_) => path.to_owned(),
+        }
+    }
+
+    /// Where the debugger's tensors go; `asked` is the `LocalPath` of its configuration.
+    pub fn tensors(&self, asked: Option<&Path>) -> PathBuf {
+        self.rooted(asked.unwrap_or(Path::new("/opt/ml/output/tensors")))
     }
 
     pub fn base(&self) -> &Path {

@@ -5,10 +5,7 @@
 //! `learning_rate` and `memory/…` after each epoch, `test/…` at the end. A resumed run writes a file of its own that
 //! tells TensorBoard to forget the later steps of the earlier ones; where the earlier ones are gone it repeats their epochs.
 
-use std::{
-    path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::PathBuf;
 
 use super::{
     EpochMetrics, Event, RunStarted, Sink, SinkError, StepMetrics, TestMetrics,
@@ -36,7 +33,11 @@ impl TensorBoardSink {
     fn write(&mut self, scalars: &[(String, f64)]) -> Result<(), SinkError> {
         let step = self.global_step;
         match &mut self.writer {
-            Some(writer) => writer.append(&scalars_event(now_seconds(), step, scalars)),
+            Some(writer) => writer.append(&scalars_event(
+                crate::files::seconds_since_epoch(),
+                step,
+                scalars,
+            )),
             None => Ok(()),
         }
     }
@@ -46,7 +47,7 @@ impl TensorBoardSink {
     }
 
     fn start(&mut self, run: &RunStarted) -> Result<(), SinkError> {
-        let now = now_seconds();
+        let now = crate::files::seconds_since_epoch();
         let alone = !EventFile::any_in(&self.folder);
         let mut writer = EventFile::create(&self.folder, now)?;
         writer.append(&version_event(now))?;
@@ -142,13 +143,6 @@ fn test_scalars(m: &TestMetrics) -> Vec<(String, f64)> {
         scalars.push((format!("test/top{k}"), accuracy));
     }
     scalars
-}
-
-fn now_seconds() -> f64 {
-    // A clock before 1970 costs the time axis, not the run.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |time| time.as_secs_f64())
 }
 
 fn config_markdown(config: &serde_json::Value) -> String {

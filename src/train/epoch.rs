@@ -15,6 +15,7 @@ use super::gradients::clip_global_norm;
 use super::keeper::Keeper;
 use super::ledger::{Entry, Ledger};
 use crate::data::{DataError, Purpose, rng};
+use crate::debugger::{ModeKey, TrainingStep};
 use crate::feed::{Inputs, Minibatch, Mix};
 use crate::model::{FusedResNet, Mode, ResNet};
 use crate::sinks::{Event, Sinks, StepMetrics};
@@ -61,14 +62,13 @@ pub fn train_epoch(
         if in_group == 0 && !group_ends {
             group_start = Some(state.model.clone());
         }
-        let gradients = gradients(
-            &state.model,
-            backbone.as_ref(),
+        let learning_rate = plan.schedule.learning_rate(state.progress.global_step);
+        let step = Step {
             plan,
             epoch,
-            batch,
-            &mut ledger,
-        );
+            learning_rate,
+        };
+        let gradients = step.gradients(&state.model, backbone.as_ref(), batch, &mut ledger);
         accumulator.accumulate(&state.model, gradients);
         in_group += 1;
         if !group_ends {
@@ -84,7 +84,6 @@ pub fn train_epoch(
             return Ok((state, EpochEnd::Stopped(stop)));
         }
         (in_group, done, group_start) = (0, number + 1, None);
-        let learning_rate = plan.schedule.learning_rate(state.progress.global_step);
         state = optimize(state, accumulator.grads(), plan, learning_rate);
 
         let loss = ledger.settle(last);
@@ -140,47 +139,66 @@ fn upcoming(next: Option<&Result<Minibatch, DataError>>) -> usize {
     }
 }
 
-/// Forward and backward pass of one batch: its share of the gradients of an optimizer step.
-fn gradients(
-    model: &ResNet,
-    backbone: Option<&FusedResNet>,
-    plan: &Plan,
+/// What a step does not change.
+struct Step<'a> {
+    plan: &'a Plan<'a>,
+    /// From 0.
     epoch: usize,
-    batch: Minibatch,
-    ledger: &mut Ledger,
-) -> GradientsParams {
-    let config = plan.config;
-    let group_size = config.grad_accumulation;
-    let mut rng = rng(
-        config.seed,
-        Purpose::Mixup,
-        epoch as u64,
-        batch.number as u64,
-    );
-    let mix = config
-        .mixup
-        .map(|alpha| Mix::draw(batch.targets.len(), alpha, &mut rng));
-    let inputs = match &mix {
-        Some(mix) => mix.apply(batch.inputs),
-        None => batch.inputs,
-    };
-    let logits = training_logits(model, backbone, inputs);
-    let loss = plan
-        .loss
-        .forward(logits.clone(), &batch.targets, mix.as_ref());
-    let in_group = group_size.min(plan.train.batches() - batch.number / group_size * group_size);
-    let share = loss.clone() / in_group as f64;
-    // With a frozen backbone a step is so short that a walk over its parameters, none of which has a gradient, would show.
-    let gradients = match backbone {
-        Some(_) => GradientsParams::from_grads(share.backward(), &model.fc),
-        None => GradientsParams::from_grads(share.backward(), model),
-    };
-    ledger.push(Entry {
-        loss: loss.inner(),
-        logits: logits.inner(),
-        targets: batch.targets,
-    });
-    gradients
+    learning_rate: f64,
+}
+
+impl Step<'_> {
+    /// Forward and backward pass of one batch: its share of the gradients of an optimizer step.
+    fn gradients(
+        &self,
+        model: &ResNet,
+        backbone: Option<&FusedResNet>,
+        batch: Minibatch,
+        ledger: &mut Ledger,
+    ) -> GradientsParams {
+        let (plan, config) = (self.plan, self.plan.config);
+        let group_size = config.grad_accumulation;
+        let (epoch, number) = (self.epoch, batch.number);
+        let mut rng = rng(config.seed, Purpose::Mixup, epoch as u64, number as u64);
+        let mix = config
+            .mixup
+            .map(|alpha| Mix::draw(batch.targets.len(), alpha, &mut rng));
+        let inputs = match &mix {
+            Some(mix) => mix.apply(batch.inputs),
+            None => batch.inputs,
+        };
+        let capture = plan.debugger.step(ModeKey::Train, epoch, number);
+        let seen = capture.map(|capture| (capture, inputs.clone()));
+        let logits = training_logits(model, backbone, inputs);
+        let loss = plan
+            .loss
+            .forward(logits.clone(), &batch.targets, mix.as_ref());
+        let in_group = group_size.min(plan.train.batches() - number / group_size * group_size);
+        let share = loss.clone() / in_group as f64;
+        // With a frozen backbone a step is so short that a walk over its parameters, none of which has a gradient, would show.
+        let gradients = match backbone {
+            Some(_) => GradientsParams::from_grads(share.backward(), &model.fc),
+            None => GradientsParams::from_grads(share.backward(), model),
+        };
+        if let Some((mut capture, inputs)) = seen {
+            capture.training(TrainingStep {
+                model,
+                inputs,
+                logits: logits.clone(),
+                targets: &batch.targets,
+                loss: loss.clone(),
+                gradients: &gradients,
+                learning_rate: self.learning_rate,
+            });
+            plan.debugger.submit(capture);
+        }
+        ledger.push(Entry {
+            loss: loss.inner(),
+            logits: logits.inner(),
+            targets: batch.targets,
+        });
+        gradients
+    }
 }
 
 /// Logits that gradients can flow through. With a frozen backbone only the head is differentiated: the features come

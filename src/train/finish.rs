@@ -166,8 +166,8 @@ impl Run {
             source.as_ref(),
             folder.classes.len(),
             top_k,
-            |step| {
-                let split = "test";
+            |batch| {
+                let (split, step) = ("test", batch.done);
                 sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
                 self.stop.requested().is_none()
             },

@@ -14,7 +14,8 @@ use super::loss::Loss;
 use super::{Schedule, Stop, StopSignal};
 use crate::config::TrainConfig;
 use crate::data::DataError;
-use crate::eval::{Scores, evaluate};
+use crate::debugger::{Debugger, ModeKey};
+use crate::eval::{Evaluated, Scores, evaluate};
 use crate::feed::Source;
 use crate::model::ResNet;
 use crate::sinks::{EpochMetrics, EvaluationStep, Event, Sinks};
@@ -68,6 +69,7 @@ pub struct Plan<'a> {
     pub stop: &'a StopSignal,
     /// Steps whose figures may wait on the device: 1 on a CPU; more where reading a number stalls a GPU.
     pub lag: usize,
+    pub debugger: &'a Debugger,
     /// Seconds that computing features of the validation images took; they count in the first epoch.
     pub valid_seconds_before: f64,
 }
@@ -139,7 +141,7 @@ pub fn fit(
         }
         let started = Instant::now();
         let evaluated = state.evaluated();
-        let Some(scores) = validate(&evaluated, plan, sinks)? else {
+        let Some(scores) = validate(&evaluated, plan, state.progress.epoch, sinks)? else {
             break Ended::Stopped(plan.stop.requested().unwrap_or(Stop::Interrupt));
         };
         let valid_seconds = valid_seconds_before + started.elapsed().as_secs_f64();
@@ -164,10 +166,16 @@ pub fn fit(
 }
 
 /// Figures of the validation split; `None` where a signal came in between.
-fn validate(model: &ResNet, plan: &Plan, sinks: &mut Sinks) -> Result<Option<Scores>, FitError> {
+fn validate(
+    model: &ResNet,
+    plan: &Plan,
+    epoch: usize,
+    sinks: &mut Sinks,
+) -> Result<Option<Scores>, FitError> {
     let steps = plan.valid.batches();
-    let on_batch = |step| {
-        let split = "validation";
+    let on_batch = |batch: &Evaluated| {
+        let (split, step) = ("validation", batch.done);
+        look_inside(model, plan, epoch, batch);
         sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
         plan.stop.requested().is_none()
     };
@@ -184,6 +192,15 @@ fn validate(model: &ResNet, plan: &Plan, sinks: &mut Sinks) -> Result<Option<Sco
         }),
         scores => Ok(scores),
     }
+}
+
+/// Shows a batch to the debugger, where it is due.
+fn look_inside(model: &ResNet, plan: &Plan, epoch: usize, batch: &Evaluated) {
+    let Some(mut capture) = plan.debugger.step(ModeKey::Eval, epoch, batch.done - 1) else {
+        return;
+    };
+    capture.validation(model, batch);
+    plan.debugger.submit(capture);
 }
 
 fn epoch_metrics(

@@ -2,7 +2,7 @@
 //!
 //! Input: the resolved configuration and a [`Request`]. Output: [`Trained`], what the run came to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::fit::Ended;
 use super::rescue::stopped_early;
@@ -10,8 +10,10 @@ use super::run::{Run, TrainError};
 use super::setup::{data_identity, open_data};
 use super::start::{continued, fresh};
 use super::{StopSignal, summary};
-use crate::config::Resolved;
+use crate::config::{DebuggerChoice, Resolved, TrainConfig};
 use crate::data::{DataSource, Opening};
+use crate::debugger::rules::build;
+use crate::debugger::{DebuggerError, HookConfig};
 use crate::demo;
 use crate::device::{Selected, select};
 use crate::run_folder::{RunArgs, RunFolder};
@@ -63,6 +65,7 @@ pub struct Trained {
 pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError> {
     let device = select(resolved.config.device)?;
     device.check(resolved.config.precision)?;
+    check_debugger(&resolved.config)?;
     tracing::info!("device: {} ({})", device.name, device.why);
     let (folder, resumed) = match &request.destination {
         Destination::Resumed(folder) => (folder.clone(), true),
@@ -84,6 +87,18 @@ pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError
         ended: ended?,
         folder: folder.path().to_owned(),
     })
+}
+
+/// A hook that cannot be made is told before a folder is.
+fn check_debugger(config: &TrainConfig) -> Result<(), TrainError> {
+    if let DebuggerChoice::File(file) = &config.debugger {
+        HookConfig::read(Path::new(file))?;
+    }
+    let rules = config.rules.rules.iter().map(build);
+    rules
+        .collect::<Result<Vec<_>, _>>()
+        .map(drop)
+        .map_err(|problem| DebuggerError::Rule(problem).into())
 }
 
 fn start(

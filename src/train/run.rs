@@ -12,9 +12,11 @@
 //!   weights/best.safetensors     best epoch, torchvision's names
 //!   weights/last.safetensors     everything needed to go on
 //!   model/                       the artifact
+//!   rules.json                   what the rules found
+//!   debug-output/                with --debugger: tensors in SageMaker Debugger's format
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::checkpoint::{CheckpointError, Progress, TrainState};
 use super::feature_pass::Store;
@@ -24,8 +26,12 @@ use super::keeper::Keeper;
 use super::loss::Loss;
 use super::{Schedule, Stop, StopSignal, summary};
 use crate::artifact::ArtifactError;
-use crate::config::{Resolved, TrainConfig};
+use crate::config::{DebuggerChoice, Resolved, RulesAction, TrainConfig};
 use crate::data::{DataError, Preprocess, Splits};
+use crate::debugger::rules::RuleOutcome;
+use crate::debugger::{
+    Debugger, DebuggerError, Epochs, HookConfig, HookConfigError, SAVE_INTERVAL, Setup,
+};
 use crate::demo::DemoError;
 use crate::device::{DeviceError, Selected};
 use crate::logging::terminal;
@@ -74,9 +80,18 @@ pub enum TrainError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error(transparent)]
+    HookConfig(#[from] HookConfigError),
+    #[error(transparent)]
+    Debugger(#[from] DebuggerError),
     #[error("signals cannot be listened to: {0}")]
     Signals(std::io::Error),
 }
+
+/// Looks inside an epoch, for rules and with `--debugger true`.
+const LOOKS_PER_EPOCH: usize = 10;
+/// Steps between two looks at the least: one costs up to half a step.
+const FEWEST_STEPS: usize = 50;
 
 /// What all stages of a run look at.
 pub struct Run {
@@ -115,12 +130,20 @@ impl Run {
             &mut sinks,
             self.store(),
         )?;
-        let (state, ended) = match &feeds {
-            Some(feeds) => self.fit(state, feeds, identity, &mut sinks)?,
+        let (state, ended, rules) = match &feeds {
+            Some(feeds) => {
+                let debugger = self.debugger(&state.model, feeds)?;
+                let fitted = self.fit(state, feeds, &debugger, identity, &mut sinks);
+                // What was seen of a training that failed is worth most.
+                let rules = debugger.finish();
+                self.write_rules(&rules)?;
+                let (state, ended) = fitted?;
+                (state, ended, rules)
+            }
             // A signal came while features were computed.
             None => {
                 let stop = self.stop.requested().unwrap_or(Stop::Interrupt);
-                (state, Ended::Stopped(stop))
+                (state, Ended::Stopped(stop), Vec::new())
             }
         };
         if ended == Ended::Stopped(Stop::Interrupt) {
@@ -130,6 +153,51 @@ impl Run {
         }
         let feeds = feeds.as_ref();
         self.conclude(state, ended, epochs_before, feeds, &loaders, &mut sinks)
+    }
+
+    /// The look inside that was asked for.
+    fn debugger(&self, model: &ResNet, feeds: &Feeds) -> Result<Debugger, TrainError> {
+        let config = &self.config;
+        let batches = feeds.train.batches();
+        let asked = config.debugger_save_interval;
+        let interval = asked.unwrap_or((batches / LOOKS_PER_EPOCH).max(FEWEST_STEPS));
+        let hook = match &config.debugger {
+            DebuggerChoice::Off => None,
+            DebuggerChoice::Usual => {
+                let large = asked.unwrap_or(SAVE_INTERVAL);
+                Some(HookConfig::usual(interval, large))
+            }
+            DebuggerChoice::File(file) => HookConfig::read(Path::new(file))?,
+        };
+        let hook = hook.map(|hook| {
+            let folder = self.folder.tensors(hook.local_path.as_deref());
+            tracing::info!("debugger: tensors go to {}", folder.display());
+            (hook, folder)
+        });
+        let stops = config.rules_action == RulesAction::Stop;
+        Ok(Debugger::start(Setup {
+            hook,
+            rules: config.rules.clone(),
+            rules_interval: interval,
+            stop: stops.then(|| self.stop.clone()),
+            own_stop: self.stop.clone(),
+            epochs: Epochs {
+                train_batches: batches,
+                valid_batches: feeds.valid.batches(),
+            },
+            layer_tensors: model.config().layer_tensors(),
+        })?)
+    }
+
+    /// What became of the rules, for programs.
+    fn write_rules(&self, rules: &[RuleOutcome]) -> Result<(), TrainError> {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let path = self.folder.path().join("rules.json");
+        let text = serde_json::to_string_pretty(rules).map_err(std::io::Error::other);
+        text.and_then(|text| crate::files::write_atomically(&path, text.as_bytes()))
+            .map_err(|source| TrainError::Write { path, source })
     }
 
     /// Once the weights are read it is known which network they hold; a resumed run needs to be told.
@@ -187,6 +255,7 @@ impl Run {
         &self,
         mut state: TrainState,
         feeds: &Feeds,
+        debugger: &Debugger,
         data_identity: String,
         sinks: &mut Sinks,
     ) -> Result<(TrainState, Ended), TrainError> {
@@ -211,6 +280,7 @@ impl Run {
             weights: self.folder.weights().to_owned(),
             stop: &self.stop,
             lag: if self.device.is_cpu { 1 } else { 16 },
+            debugger,
             valid_seconds_before: feeds.valid_seconds,
         };
         let best_on_disk = state

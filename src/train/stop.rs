@@ -81,6 +81,11 @@ impl StopSignal {
         }
     }
 
+    /// Asks for what SIGTERM asks for.
+    pub fn terminate(&self) {
+        self.terminate.store(true, Ordering::Relaxed);
+    }
+
     /// What was asked for so far; SIGTERM counts more.
     pub fn requested(&self) -> Option<Stop> {
         match (
