@@ -72,6 +72,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Look for trouble in the tensors of a run: vanishing gradients, overfitting, dead layers and more
     Rules(RulesArgs),
+    /// Say where the time of a run went, and what would make it faster
+    Profile(ProfileArgs),
     /// Look a data set over before training: counts, sizes, broken files, duplicates, leaks
     Inspect(InspectArgs),
     /// Write a trained model in another format
@@ -279,6 +281,10 @@ pub struct TrainFlags {
     /// What a rule does that fires: warn, or stop (default: warn)
     #[arg(long, value_enum, value_name = "NAME")]
     pub rules_action: Option<RulesAction>,
+
+    /// Measure what each step spends its time on, and look at the machine; files go to RUN/profiler, in a SageMaker job where its profilerconfig.json says (default: true)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = values::toggle)]
+    pub profiler: Option<Toggle>,
 
     /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
     #[arg(long, value_name = "DEVICE")]

@@ -33,6 +33,7 @@ pub mod logging;
 pub mod memory;
 pub mod model;
 pub mod orphan;
+pub mod profiler;
 pub mod report;
 pub mod run_folder;
 pub mod s3;

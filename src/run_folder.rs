@@ -9,11 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Setting;
 use crate::data::SplitOrigin;
+use crate::profiler::ProfilerConfig;
 use crate::sagemaker::Paths;
 
 /// Where runs go unless `--output` says otherwise.
 pub const RUNS: &str = "runs";
 const ARGS: &str = "args.json";
+/// The profiler's files in a run folder.
+pub const PROFILER: &str = "profiler";
+/// The debugger's files in a run folder.
+pub const DEBUG_OUTPUT: &str = "debug-output";
 const LAST: &str = "last.safetensors";
 const CHECKPOINT: &str = "weights/last.safetensors";
 const MODEL: &str = "model/manifest.json";
@@ -170,8 +175,22 @@ impl RunFolder {
         match (&self.job, asked) {
             (Some(job), asked) => job.tensors(asked),
             (None, Some(asked)) => asked.to_owned(),
-            (None, None) => self.path.join("debug-output"),
+            (None, None) => self.path.join(DEBUG_OUTPUT),
         }
+    }
+
+    /// Where the profiler's files go, where they are written: in a job only if its configuration says so.
+    pub fn profiler(&self, config: &ProfilerConfig) -> Option<PathBuf> {
+        let folder = match &self.job {
+            Some(job) => job.profiler(config.local_path.as_deref()),
+            None => self.path.join(PROFILER),
+        };
+        config.enabled.then_some(folder)
+    }
+
+    /// The configuration of the profiler that SageMaker may change while a job runs.
+    pub fn profiler_config(&self) -> Option<PathBuf> {
+        self.job.as_ref().map(Paths::profiler_config)
     }
 
     /// Where `args.json` is: in the run folder, and for a job a copy beside its checkpoints, which alone come back when the

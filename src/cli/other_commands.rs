@@ -94,6 +94,15 @@ pub struct RulesArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct ProfileArgs {
+    /// Run folder, or a folder with framework/ and system/ in it, such as the profiler-output of a SageMaker job
+    pub run: PathBuf,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
 pub struct ServeArgs {
     /// Model directory, a run folder that holds one, or model.tar.gz (default: /opt/ml/model in a container, else the newest run under runs/)
     #[arg(long, value_name = "DIR")]

@@ -9,6 +9,7 @@ mod export;
 mod inspect;
 mod job;
 mod predict;
+mod profile;
 mod request;
 mod rules;
 mod serve;
@@ -66,6 +67,7 @@ pub fn run(
         Some(Command::Request(command)) => request::run(&command).map(done),
         Some(Command::Eval(args)) => eval::run(&args).map(done),
         Some(Command::Predict(args)) => predict::run(&args),
+        Some(Command::Profile(args)) => profile::run(&args).map(done),
         Some(Command::Rules(args)) => rules::run(&args),
         Some(Command::Serve(args)) => serve::run(&args).map(done),
         Some(Command::Inspect(args)) => inspect::run(&args).map(done),

@@ -7,6 +7,7 @@ use super::{CommandError, say_line};
 use crate::cli::RulesArgs;
 use crate::debugger::Trial;
 use crate::debugger::rules::{RuleOutcome, Rules, Status, build};
+use crate::run_folder::DEBUG_OUTPUT;
 
 /// Exit code where a rule has fired, as `grep` and linters have it.
 const FOUND: u8 = 1;
@@ -46,7 +47,7 @@ pub fn run(args: &RulesArgs) -> Result<ExitCode, CommandError> {
 
 /// A run folder stands for the tensors in it.
 fn folder(run: &Path) -> PathBuf {
-    let inside = run.join("debug-output");
+    let inside = run.join(DEBUG_OUTPUT);
     match inside.is_dir() {
         true => inside,
         false => run.to_owned(),

@@ -6,7 +6,7 @@
 use super::{ConfigError, Layer, Resolved, Setting, Source};
 
 /// What may differ from the run that is continued: how long it goes on and where it runs, not what is computed.
-const FREE: [&str; 15] = [
+const FREE: [&str; 16] = [
     "epochs",
     "checkpoint-interval",
     "early-stopping-patience",
@@ -18,6 +18,7 @@ const FREE: [&str; 15] = [
     "debugger-save-interval",
     "rules",
     "rules-action",
+    "profiler",
     "device",
     "workers",
     "cache-mb",

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use image::RgbImage;
 use rand::seq::SliceRandom;
@@ -35,6 +37,31 @@ pub enum Mode {
     Eval,
 }
 
+/// What loaders have done, counted by all their threads.
+#[derive(Debug, Default)]
+pub struct LoadStats {
+    decoded: AtomicU64,
+    decode_us: AtomicU64,
+    cached: AtomicU64,
+}
+
+impl LoadStats {
+    /// Images decoded, and made ready to be kept.
+    pub fn decoded(&self) -> u64 {
+        self.decoded.load(Ordering::Relaxed)
+    }
+
+    /// Seconds of a thread for one of them; 0 where there were none.
+    pub fn decode_seconds(&self) -> f64 {
+        self.decode_us.load(Ordering::Relaxed) as f64 / 1e6 / self.decoded().max(1) as f64
+    }
+
+    /// Images that were in the cache.
+    pub fn cached(&self) -> u64 {
+        self.cached.load(Ordering::Relaxed)
+    }
+}
+
 /// How to load.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
@@ -50,6 +77,7 @@ pub struct LoaderConfig {
     pub limits: DecodeLimits,
     /// Makes a broken image an error; otherwise it is left out of its batch.
     pub strict: bool,
+    pub stats: Arc<LoadStats>,
 }
 
 impl LoaderConfig {
@@ -64,6 +92,7 @@ impl LoaderConfig {
             cache: Arc::new(ImageCache::new(0)),
             limits: DecodeLimits::default(),
             strict: false,
+            stats: Arc::default(),
         }
     }
 }
@@ -239,9 +268,15 @@ impl Source {
             form,
         };
         if let Some(image) = self.config.cache.get(&key) {
+            self.config.stats.cached.fetch_add(1, Ordering::Relaxed);
             return Ok(image);
         }
+        let started = Instant::now();
         let image = Arc::new(make(sample.decode(&self.config.limits)?));
+        let stats = &self.config.stats;
+        let took = started.elapsed().as_micros() as u64;
+        stats.decode_us.fetch_add(took, Ordering::Relaxed);
+        stats.decoded.fetch_add(1, Ordering::Relaxed);
         self.config.cache.insert(key, &image);
         Ok(image)
     }

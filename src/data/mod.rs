@@ -44,7 +44,9 @@ pub use class_list::class_list;
 pub use decode::{DecodeError, DecodeLimits, decode_bytes, decode_file};
 pub use error::DataError;
 pub use folder::{EXTENSIONS, ImageFolder, images_in};
-pub use loader::{Batch, Loader, LoaderConfig, Mode, Skipped, epoch_order, unreadable_classes};
+pub use loader::{
+    Batch, LoadStats, Loader, LoaderConfig, Mode, Skipped, epoch_order, unreadable_classes,
+};
 pub use packed::{Labelled, LabelledImages, PackedError, RecordWrapper};
 pub use pixels::square;
 pub use prefetch::Epoch;

@@ -148,6 +148,10 @@ impl<'a> Capture<'a> {
                         false => images.dims()[0].min(IMAGES_FOR_RULES),
                     };
                     let images = images.clone().narrow(0, 0, count);
+                    let images = match images.device().is_autodiff() {
+                        true => images.inner(),
+                        false => images,
+                    };
                     model.observe(images, mode, &mut Layers(self));
                 }
             }

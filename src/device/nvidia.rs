@@ -60,3 +60,48 @@ fn describe(nvml: &nvml_wrapper::Nvml, index: u32) -> Result<Gpu, nvml_wrapper::
 pub fn driver() -> Option<Driver> {
     None
 }
+
+/// A figure of a GPU: kind, name, dimension, value.
+pub type Figure = (&'static str, String, &'static str, f64);
+
+/// How busy each GPU is, and its memory, power and temperature; nothing where no driver answers.
+#[cfg(feature = "cuda")]
+pub fn figures() -> Vec<Figure> {
+    static NVML: std::sync::OnceLock<Option<nvml_wrapper::Nvml>> = std::sync::OnceLock::new();
+    let Some(nvml) = NVML.get_or_init(|| nvml_wrapper::Nvml::init().ok()) else {
+        return Vec::new();
+    };
+    let mut figures = Vec::new();
+    for index in 0..nvml.device_count().unwrap_or(0) {
+        let Ok(gpu) = nvml.device_by_index(index) else {
+            continue;
+        };
+        let mut add =
+            |dimension, value: f64| figures.push(("gpu", format!("gpu{index}"), dimension, value));
+        if let Ok(load) = gpu.utilization_rates() {
+            add("GPUUtilization", f64::from(load.gpu));
+        }
+        if let Ok(memory) = gpu.memory_info() {
+            add(
+                "GPUMemoryUtilization",
+                100.0 * memory.used as f64 / memory.total.max(1) as f64,
+            );
+            add("GPUMemoryBytes", memory.used as f64);
+        }
+        if let Ok(milliwatts) = gpu.power_usage() {
+            add("GPUPowerWatts", f64::from(milliwatts) / 1e3);
+        }
+        if let Ok(celsius) =
+            gpu.temperature(nvml_wrapper::enum_wrappers::device::TemperatureSensor::Gpu)
+        {
+            add("GPUTemperatureCelsius", f64::from(celsius));
+        }
+    }
+    figures
+}
+
+/// See the other one.
+#[cfg(not(feature = "cuda"))]
+pub fn figures() -> Vec<Figure> {
+    Vec::new()
+}

@@ -52,6 +52,7 @@ impl FeatureTable {
                 targets,
                 indices,
                 number,
+                ..
             } = batch?;
             let features = match inputs {
                 Inputs::Images(images) => backbone.features(images),
@@ -123,6 +124,7 @@ impl FeatureTable {
             number,
             targets,
             indices,
+            upload_seconds: 0.0,
         })
     }
 }

@@ -3,6 +3,8 @@
 //! Input: [`Batch`]es of `u8` pixels from the loader. Output: [`Minibatch`]es of float images. Pixels stay bytes until
 //! they are on the device, which quarters what crosses the bus; on the CPU a table turns them into floats.
 
+use std::time::Instant;
+
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rayon::prelude::*;
 
@@ -97,12 +99,14 @@ impl Source for ImageSource {
     fn epoch(&self, epoch: usize, first_batch: usize) -> Minibatches<'_> {
         Box::new(self.loader.epoch(epoch as u64, first_batch).map(|batch| {
             let batch = batch?;
+            let started = Instant::now();
             let inputs = Inputs::Images(normalise(&batch, &self.preprocess, &self.device));
             Ok(Minibatch {
                 inputs,
                 number: batch.index,
                 targets: batch.targets,
                 indices: batch.indices,
+                upload_seconds: started.elapsed().as_secs_f64(),
             })
         }))
     }

@@ -38,6 +38,8 @@ pub struct Minibatch {
     pub targets: Vec<usize>,
     /// Position of each sample in its folder's list.
     pub indices: Vec<usize>,
+    /// What bringing it to its device took.
+    pub upload_seconds: f64,
 }
 
 /// A stream of minibatches, the same for the same epoch number however often it is asked for.

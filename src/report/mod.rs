@@ -19,7 +19,9 @@ pub use tuning::{Axis, Tuning, TuningTrial, shell_line};
 
 use crate::{
     config::Setting,
+    debugger::rules::RuleOutcome,
     files::write_atomically,
+    profiler::Summary,
     sinks::{EpochMetrics, TestMetrics},
 };
 
@@ -50,6 +52,10 @@ pub struct Report {
     pub environment: Vec<(String, String)>,
     /// The command that made the run, program first.
     pub command: Vec<String>,
+    /// What rules made of the run.
+    pub rules: Vec<RuleOutcome>,
+    /// Where its time went.
+    pub profile: Option<Summary>,
 }
 
 /// The size of a split.

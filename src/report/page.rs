@@ -9,6 +9,7 @@ use super::{
     html::{Column, Html, section, table},
     quantity::{bytes, duration, fixed, percent, significant},
 };
+use crate::debugger::rules::{RuleOutcome, Status};
 use crate::sinks::EpochMetrics;
 
 const STYLE: &str = include_str!("style.css");
@@ -22,6 +23,7 @@ pub(super) fn render(report: &Report) -> String {
     let body: Html = [
         header(report),
         section("Epochs", epochs(report)),
+        section("What the rules found", rules(&report.rules)),
         section("Mistakes", mistakes(report)),
         section("Classes", classes(&report.per_class)),
         section("Data", splits(report)),
@@ -239,6 +241,34 @@ fn classes(scores: &[ClassScore]) -> Html {
     } else {
         table.within("div class=\"tall\"")
     }
+}
+
+/// What fired first, with what to do; then what was looked at in vain.
+fn rules(rules: &[RuleOutcome]) -> Html {
+    let mut rules: Vec<&RuleOutcome> = rules.iter().collect();
+    rules.sort_by_key(|rule| rule.status != Status::IssuesFound);
+    let columns = [
+        Column::Text("rule"),
+        Column::Text("result"),
+        Column::Number("step"),
+        Column::Text("what was seen"),
+        Column::Text("what to do"),
+    ];
+    let row = |rule: &&RuleOutcome| {
+        let result = match rule.status {
+            Status::IssuesFound => "found something",
+            Status::NoIssuesFound => "fine",
+            Status::NothingToLookAt => "nothing to look at",
+        };
+        [
+            rule.rule.clone(),
+            result.to_string(),
+            rule.step.map(|step| step.to_string()).unwrap_or_default(),
+            rule.finding.clone(),
+            rule.advice.clone(),
+        ]
+    };
+    table(columns, rules.iter().map(row))
 }
 
 fn splits(report: &Report) -> Html {

@@ -94,6 +94,19 @@ impl Paths {
         }
     }
 
+    /// Where the profiler's files go; `asked` is the `LocalPath` of its configuration.
+    pub fn profiler(&self, asked: Option<&Path>) -> PathBuf {
+        self.rooted(asked.unwrap_or(Path::new("/opt/ml/output/profiler")))
+    }
+
+    /// The profiler's configuration; Amazon's hook looks for it under the same variable.
+    pub fn profiler_config(&self) -> PathBuf {
+        match std::env::var_os("SMPROFILER_CONFIG_PATH") {
+            Some(file) => file.into(),
+            None => self.config_file("profilerconfig.json"),
+        }
+    }
+
     /// Where the debugger's tensors go; `asked` is the `LocalPath` of its configuration.
     pub fn tensors(&self, asked: Option<&Path>) -> PathBuf {
         self.rooted(asked.unwrap_or(Path::new("/opt/ml/output/tensors")))

@@ -3,7 +3,7 @@
 //! Input: a [`TrainState`], where it stands in the epoch, and the run's [`Plan`]. Output: the state after the last batch, or
 //! after the step at which a signal came.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
@@ -16,8 +16,9 @@ use super::keeper::Keeper;
 use super::ledger::{Entry, Ledger};
 use crate::data::{DataError, Purpose, rng};
 use crate::debugger::{ModeKey, TrainingStep};
-use crate::feed::{Inputs, Minibatch, Mix};
+use crate::feed::{Inputs, Minibatch, Minibatches, Mix};
 use crate::model::{FusedResNet, Mode, ResNet};
+use crate::profiler::{Phase, Profiler};
 use crate::sinks::{Event, Sinks, StepMetrics};
 
 /// How an epoch ended.
@@ -51,9 +52,13 @@ pub fn train_epoch(
     // Batches of the optimizer step under way, and those of the steps done.
     let (mut in_group, mut done, mut group_start) = (0, state.progress.batch, None);
 
-    let mut batches = plan.train.epoch(epoch, state.progress.batch).peekable();
+    let batches = plan.train.epoch(epoch, state.progress.batch);
+    let mut batches = Waiting::new(batches, plan.profiler).peekable();
+    let mut step_started = Instant::now();
     while let Some(batch) = batches.next() {
         let batch = batch?;
+        plan.profiler
+            .begin((epoch * plan.train.batches() + batch.number) as u64);
         // Batches are told apart by their number, as broken files may leave one out.
         let number = batch.number;
         let group_ends = number / group_size != upcoming(batches.peek()) / group_size;
@@ -72,6 +77,8 @@ pub fn train_epoch(
         accumulator.accumulate(&state.model, gradients);
         in_group += 1;
         if !group_ends {
+            plan.profiler.note(Phase::Train, step_started);
+            step_started = Instant::now();
             let Some(stop) = plan.stop.requested() else {
                 continue;
             };
@@ -84,7 +91,8 @@ pub fn train_epoch(
             return Ok((state, EpochEnd::Stopped(stop)));
         }
         (in_group, done, group_start) = (0, number + 1, None);
-        state = optimize(state, accumulator.grads(), plan, learning_rate);
+        let optimizing = || optimize(state, accumulator.grads(), plan, learning_rate);
+        state = plan.profiler.measure(Phase::Optimizer, optimizing);
 
         let loss = ledger.settle(last);
         let tally = ledger.tally();
@@ -109,10 +117,13 @@ pub fn train_epoch(
             images_per_second: tally.images as f64 / seconds.max(1e-9),
         }));
         let stop = plan.stop.requested();
+        plan.profiler.note(Phase::Train, step_started);
         if stop.is_some() || keeper.is_due(state.progress.global_step) {
             note(&mut state, &mut ledger, done, seconds);
-            keeper.save(&state)?;
+            let saving = || keeper.save(&state);
+            plan.profiler.measure(Phase::Checkpoint, saving)?;
         }
+        step_started = Instant::now();
         if let Some(stop) = stop {
             return Ok((state, EpochEnd::Stopped(stop)));
         }
@@ -121,6 +132,36 @@ pub fn train_epoch(
     match state.progress.tally.images {
         0 => Err(FitError::NothingReadable { split: "training" }),
         _ => Ok((state, EpochEnd::Whole)),
+    }
+}
+
+/// Batches, with a note of how long each was waited for and how long its way to the device took.
+struct Waiting<'a> {
+    batches: Minibatches<'a>,
+    profiler: &'a Profiler,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(batches: Minibatches<'a>, profiler: &'a Profiler) -> Self {
+        Waiting { batches, profiler }
+    }
+}
+
+impl Iterator for Waiting<'_> {
+    type Item = Result<Minibatch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let started = Instant::now();
+        let batch = self.batches.next()?;
+        let upload = batch.as_ref().map_or(0.0, |batch| batch.upload_seconds);
+        let waited = started.elapsed().as_secs_f64() - upload;
+        self.profiler
+            .note_for(Phase::Data, started, waited.max(0.0));
+        if upload > 0.0 {
+            let uploading = started + Duration::from_secs_f64(waited.max(0.0));
+            self.profiler.note_for(Phase::Upload, uploading, upload);
+        }
+        Some(batch)
     }
 }
 
@@ -169,17 +210,21 @@ impl Step<'_> {
         };
         let capture = plan.debugger.step(ModeKey::Train, epoch, number);
         let seen = capture.map(|capture| (capture, inputs.clone()));
+        let started = Instant::now();
         let logits = training_logits(model, backbone, inputs);
         let loss = plan
             .loss
             .forward(logits.clone(), &batch.targets, mix.as_ref());
+        plan.profiler.note(Phase::Forward, started);
         let in_group = group_size.min(plan.train.batches() - number / group_size * group_size);
         let share = loss.clone() / in_group as f64;
+        let started = Instant::now();
         // With a frozen backbone a step is so short that a walk over its parameters, none of which has a gradient, would show.
         let gradients = match backbone {
             Some(_) => GradientsParams::from_grads(share.backward(), &model.fc),
             None => GradientsParams::from_grads(share.backward(), model),
         };
+        plan.profiler.note(Phase::Backward, started);
         if let Some((mut capture, inputs)) = seen {
             capture.training(TrainingStep {
                 model,

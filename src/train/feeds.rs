@@ -12,11 +12,13 @@ use super::feature_pass::{FEATURE_BATCH, FeaturePass, Store, feature_batches};
 use crate::config::TrainConfig;
 use crate::config::values::Interval;
 use crate::data::{
-    DataError, ImageCache, ImageFolder, Loader, LoaderConfig, Mode, Preprocess, Splits,
+    Augmentation, DataError, ImageCache, ImageFolder, LoadStats, Loader, LoaderConfig, Mode,
+    Preprocess, Splits,
 };
 use crate::device::Selected;
 use crate::feed::{FeatureSource, ImageSource, Source, backbone_fingerprint};
 use crate::model::ResNet;
+use crate::profiler::{Facts, Phase, Profiler};
 use crate::sinks::{EvaluationStep, Event, Sinks};
 
 /// Sources of training and validation batches, and what computing features up front took.
@@ -35,6 +37,7 @@ pub struct Loaders {
     preprocess: Preprocess,
     cache: Arc<ImageCache>,
     no_cache: Arc<ImageCache>,
+    stats: Arc<LoadStats>,
 }
 
 impl Loaders {
@@ -45,11 +48,44 @@ impl Loaders {
             preprocess: preprocess.clone(),
             cache: Arc::new(ImageCache::new(budget_bytes)),
             no_cache: Arc::new(ImageCache::new(0)),
+            stats: Arc::default(),
         }
     }
 
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
+    }
+
+    /// What is known of the loading, for the profiler; `images` is the number of training images.
+    pub fn facts(&self, images: usize, device: &Selected) -> Facts {
+        let kept = self.cache.len().max(1) as f64;
+        let megabytes = self.cache.cached_bytes() as f64 / 1e6;
+        Facts {
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            workers: self.config.workers,
+            batch_size: self.config.batch_size,
+            image_size: self.config.image_size as usize,
+            is_gpu: !device.is_cpu,
+            frozen: self.config.freeze,
+            decode_seconds: self.stats.decode_seconds(),
+            decoded: self.stats.decoded(),
+            cached: self.stats.cached(),
+            cache_needed_mb: match self.cache.is_empty() {
+                true => self.image_megabytes() * images as f64,
+                false => megabytes / kept * images as f64,
+            },
+            cache_mb: self.config.cache_mb as f64,
+            images,
+        }
+    }
+
+    /// An image in the cache, where none is there to be measured: its pixels at the size that augmentation starts from.
+    fn image_megabytes(&self) -> f64 {
+        let side = match self.config.augmentation {
+            Augmentation::None => self.preprocess.crop,
+            _ => 2 * self.preprocess.resize,
+        };
+        3e-6 * f64::from(side) * f64::from(side)
     }
 
     /// In the folder's order, without augmentation, for images that are looked at once.
@@ -101,6 +137,7 @@ impl Loaders {
             workers: self.config.workers,
             strict: self.config.strict,
             cache: cache.clone(),
+            stats: self.stats.clone(),
             ..LoaderConfig::new(batch_size, self.preprocess.clone(), mode)
         };
         Loader::new(folder.clone(), config)
@@ -124,6 +161,7 @@ pub fn build_feeds(
     stop: &StopSignal,
     sinks: &mut Sinks,
     store: Store,
+    profiler: &Profiler,
 ) -> Result<Option<Feeds>, DataError> {
     let config = &loaders.config;
     let inner = &device.device;
@@ -138,7 +176,7 @@ pub fn build_feeds(
             stop,
             store,
         };
-        return features(&pass, splits, sinks);
+        return features(&pass, splits, sinks, profiler);
     }
     // A frozen backbone runs without gradients, so its images belong on the plain device.
     let train_device = if config.freeze { inner } else { &autodiff };
@@ -155,14 +193,19 @@ fn features(
     pass: &FeaturePass,
     splits: &Splits,
     sinks: &mut Sinks,
+    profiler: &Profiler,
 ) -> Result<Option<Feeds>, DataError> {
     let config = &pass.loaders.config;
     let steps = feature_batches(&splits.train) + feature_batches(&splits.valid);
     let mut before = 0;
     let mut compute = |split: &str, folder: &ImageFolder| {
         let started = Instant::now();
+        let mut batch_started = started;
         let table = pass.table(split, folder, |batches| {
             let (split, step) = ("features", before + batches);
+            profiler.begin((step - 1) as u64);
+            profiler.note(Phase::Features, batch_started);
+            batch_started = Instant::now();
             sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
         })?;
         before += feature_batches(folder);

@@ -9,6 +9,7 @@ use super::checkpoint::{Progress, TrainState};
 use super::feature_pass::{FeaturePass, Store, feature_batches, forget_features};
 use super::feeds::{Feeds, Loaders};
 use super::fit::Ended;
+use super::inside::Seen;
 use super::run::{Run, TrainError};
 use super::{Stop, summary};
 use crate::artifact::{self, Manifest};
@@ -27,6 +28,15 @@ const HURRIED_LIMITS: DecodeLimits = DecodeLimits {
     max_file_bytes: 16 << 20,
 };
 
+/// What training came to, besides its state.
+pub struct Trained<'a> {
+    pub ended: Ended,
+    /// Epochs that an earlier process did.
+    pub epochs_before: usize,
+    pub feeds: Option<&'a Feeds>,
+    pub seen: Seen,
+}
+
 /// Figures of the test split.
 struct Tested {
     scores: Scores,
@@ -35,17 +45,21 @@ struct Tested {
 }
 
 impl Run {
-    /// Tests and writes the best weights. `epochs_before` are those that an earlier process did. Without `feeds`, or after a signal, only what matters most is done: SageMaker
-    /// leaves two minutes, and the model counts more than the test split.
+    /// Tests and writes the best weights. Without feeds, or after a signal, only what matters most is done: SageMaker leaves two minutes,
+    /// and the model counts more than the test split.
     pub fn conclude(
         &self,
         state: TrainState,
-        mut ended: Ended,
-        epochs_before: usize,
-        feeds: Option<&Feeds>,
+        trained: Trained,
         loaders: &Loaders,
         sinks: &mut Sinks,
     ) -> Result<Ended, TrainError> {
+        let Trained {
+            mut ended,
+            epochs_before,
+            feeds,
+            seen,
+        } = trained;
         let best = state
             .best_model
             .clone()
@@ -108,6 +122,7 @@ impl Run {
             scores,
             test: test.as_ref().map(|t| &t.metrics),
             skipped: &skipped,
+            seen: &seen,
         };
         findings.write(self.folder.path())?;
         if !hurried {

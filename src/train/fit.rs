@@ -18,6 +18,7 @@ use crate::debugger::{Debugger, ModeKey};
 use crate::eval::{Evaluated, Scores, evaluate};
 use crate::feed::Source;
 use crate::model::ResNet;
+use crate::profiler::{Phase, Profiler};
 use crate::sinks::{EpochMetrics, EvaluationStep, Event, Sinks};
 
 /// Why training could not go on.
@@ -70,6 +71,7 @@ pub struct Plan<'a> {
     /// Steps whose figures may wait on the device: 1 on a CPU; more where reading a number stalls a GPU.
     pub lag: usize,
     pub debugger: &'a Debugger,
+    pub profiler: &'a Profiler,
     /// Seconds that computing features of the validation images took; they count in the first epoch.
     pub valid_seconds_before: f64,
 }
@@ -158,10 +160,12 @@ pub fn fit(
         }
         state = close_epoch(state, metrics, evaluated, scores, sinks);
         if keeper.is_due(state.progress.global_step) {
-            keeper.save(&state)?;
+            let saving = || keeper.save(&state);
+            plan.profiler.measure(Phase::Checkpoint, saving)?;
         }
     };
-    keeper.save(&state)?;
+    let saving = || keeper.save(&state);
+    plan.profiler.measure(Phase::Checkpoint, saving)?;
     Ok((state, ended))
 }
 
@@ -173,9 +177,13 @@ fn validate(
     sinks: &mut Sinks,
 ) -> Result<Option<Scores>, FitError> {
     let steps = plan.valid.batches();
+    let mut batch_started = Instant::now();
     let on_batch = |batch: &Evaluated| {
         let (split, step) = ("validation", batch.done);
         look_inside(model, plan, epoch, batch);
+        plan.profiler.begin((epoch * steps + step - 1) as u64);
+        plan.profiler.note(Phase::Eval, batch_started);
+        batch_started = Instant::now();
         sinks.emit(&Event::Evaluating(EvaluationStep { split, step, steps }));
         plan.stop.requested().is_none()
     };

@@ -15,6 +15,7 @@ mod feeds;
 mod finish;
 mod fit;
 mod gradients;
+mod inside;
 mod keeper;
 mod launch;
 mod ledger;

@@ -16,27 +16,26 @@
 //!   debug-output/                with --debugger: tensors in SageMaker Debugger's format
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::checkpoint::{CheckpointError, Progress, TrainState};
 use super::feature_pass::Store;
 use super::feeds::{Feeds, Loaders, build_feeds};
+use super::finish::Trained;
 use super::fit::{Ended, FitError, Plan, fit};
 use super::keeper::Keeper;
 use super::loss::Loss;
 use super::{Schedule, Stop, StopSignal, summary};
 use crate::artifact::ArtifactError;
-use crate::config::{DebuggerChoice, Resolved, RulesAction, TrainConfig};
+use crate::config::{Resolved, TrainConfig};
 use crate::data::{DataError, Preprocess, Splits};
-use crate::debugger::rules::RuleOutcome;
-use crate::debugger::{
-    Debugger, DebuggerError, Epochs, HookConfig, HookConfigError, SAVE_INTERVAL, Setup,
-};
+use crate::debugger::{Debugger, DebuggerError, HookConfigError};
 use crate::demo::DemoError;
 use crate::device::{DeviceError, Selected};
 use crate::logging::terminal;
 use crate::model::onnx::OnnxError;
 use crate::model::{Architecture, NetworkError, ResNet};
+use crate::profiler::Profiler;
 use crate::run_folder::{RunArgs, RunFolder, RunFolderError};
 use crate::s3::S3Error;
 use crate::sinks::{
@@ -84,14 +83,11 @@ pub enum TrainError {
     HookConfig(#[from] HookConfigError),
     #[error(transparent)]
     Debugger(#[from] DebuggerError),
+    #[error("--profiler: no thread can be started ({0}); --profiler false does without")]
+    Profiler(std::io::Error),
     #[error("signals cannot be listened to: {0}")]
     Signals(std::io::Error),
 }
-
-/// Looks inside an epoch, for rules and with `--debugger true`.
-const LOOKS_PER_EPOCH: usize = 10;
-/// Steps between two looks at the least: one costs up to half a step.
-const FEWEST_STEPS: usize = 50;
 
 /// What all stages of a run look at.
 pub struct Run {
@@ -121,7 +117,8 @@ impl Run {
         let mut sinks = self.sinks();
         let epochs_before = state.progress.history.len();
         sinks.emit(&self.started(&state.progress));
-        let feeds = build_feeds(
+        let profiler = self.profiler()?;
+        let built = build_feeds(
             &loaders,
             &self.splits,
             &state.model,
@@ -129,75 +126,37 @@ impl Run {
             &self.stop,
             &mut sinks,
             self.store(),
-        )?;
-        let (state, ended, rules) = match &feeds {
-            Some(feeds) => {
-                let debugger = self.debugger(&state.model, feeds)?;
-                let fitted = self.fit(state, feeds, &debugger, identity, &mut sinks);
-                // What was seen of a training that failed is worth most.
-                let rules = debugger.finish();
-                self.write_rules(&rules)?;
-                let (state, ended) = fitted?;
-                (state, ended, rules)
-            }
+            &profiler,
+        );
+        let (fitted, rules, feeds) = match built {
+            Err(error) => (Err(error.into()), Vec::new(), None),
             // A signal came while features were computed.
-            None => {
+            Ok(None) => {
                 let stop = self.stop.requested().unwrap_or(Stop::Interrupt);
-                (state, Ended::Stopped(stop), Vec::new())
+                (Ok((state, Ended::Stopped(stop))), Vec::new(), None)
+            }
+            Ok(Some(feeds)) => {
+                let debugger = self.debugger(&state.model, &feeds)?;
+                let inside = (&debugger, &profiler);
+                let fitted = self.fit(state, &feeds, inside, identity, &mut sinks);
+                (fitted, debugger.finish(), Some(feeds))
             }
         };
+        // What was seen of a training that failed is worth most.
+        let seen = self.seen(rules, profiler, &loaders)?;
+        let (state, ended) = fitted?;
         if ended == Ended::Stopped(Stop::Interrupt) {
             sinks.emit(&Event::RunEnded);
             summary::announce_interrupted(&self.folder, self.is_job, &state.progress);
             return Ok(ended);
         }
-        let feeds = feeds.as_ref();
-        self.conclude(state, ended, epochs_before, feeds, &loaders, &mut sinks)
-    }
-
-    /// The look inside that was asked for.
-    fn debugger(&self, model: &ResNet, feeds: &Feeds) -> Result<Debugger, TrainError> {
-        let config = &self.config;
-        let batches = feeds.train.batches();
-        let asked = config.debugger_save_interval;
-        let interval = asked.unwrap_or((batches / LOOKS_PER_EPOCH).max(FEWEST_STEPS));
-        let hook = match &config.debugger {
-            DebuggerChoice::Off => None,
-            DebuggerChoice::Usual => {
-                let large = asked.unwrap_or(SAVE_INTERVAL);
-                Some(HookConfig::usual(interval, large))
-            }
-            DebuggerChoice::File(file) => HookConfig::read(Path::new(file))?,
+        let trained = Trained {
+            ended,
+            epochs_before,
+            feeds: feeds.as_ref(),
+            seen,
         };
-        let hook = hook.map(|hook| {
-            let folder = self.folder.tensors(hook.local_path.as_deref());
-            tracing::info!("debugger: tensors go to {}", folder.display());
-            (hook, folder)
-        });
-        let stops = config.rules_action == RulesAction::Stop;
-        Ok(Debugger::start(Setup {
-            hook,
-            rules: config.rules.clone(),
-            rules_interval: interval,
-            stop: stops.then(|| self.stop.clone()),
-            own_stop: self.stop.clone(),
-            epochs: Epochs {
-                train_batches: batches,
-                valid_batches: feeds.valid.batches(),
-            },
-            layer_tensors: model.config().layer_tensors(),
-        })?)
-    }
-
-    /// What became of the rules, for programs.
-    fn write_rules(&self, rules: &[RuleOutcome]) -> Result<(), TrainError> {
-        if rules.is_empty() {
-            return Ok(());
-        }
-        let path = self.folder.path().join("rules.json");
-        let text = serde_json::to_string_pretty(rules).map_err(std::io::Error::other);
-        text.and_then(|text| crate::files::write_atomically(&path, text.as_bytes()))
-            .map_err(|source| TrainError::Write { path, source })
+        self.conclude(state, trained, &loaders, &mut sinks)
     }
 
     /// Once the weights are read it is known which network they hold; a resumed run needs to be told.
@@ -255,7 +214,7 @@ impl Run {
         &self,
         mut state: TrainState,
         feeds: &Feeds,
-        debugger: &Debugger,
+        (debugger, profiler): (&Debugger, &Profiler),
         data_identity: String,
         sinks: &mut Sinks,
     ) -> Result<(TrainState, Ended), TrainError> {
@@ -281,6 +240,7 @@ impl Run {
             stop: &self.stop,
             lag: if self.device.is_cpu { 1 } else { 16 },
             debugger,
+            profiler,
             valid_seconds_before: feeds.valid_seconds,
         };
         let best_on_disk = state

@@ -7,9 +7,11 @@ use std::path::Path;
 use super::Stop;
 use super::checkpoint::Progress;
 use super::fit::Ended;
+use super::inside::Seen;
 use super::run::TrainError;
 use crate::config::Setting;
 use crate::data::{ImageFolder, Skipped, SplitOrigin, Splits, unreadable_classes};
+use crate::debugger::rules::Status;
 use crate::device::Selected;
 use crate::eval::{Scores, write_confusion};
 use crate::report::{self, ClassScore, Confusion, Report, SkippedFile, SplitRow};
@@ -75,6 +77,7 @@ pub struct Findings<'a> {
     pub scores: Option<&'a Scores>,
     pub test: Option<&'a TestMetrics>,
     pub skipped: &'a [Skipped],
+    pub seen: &'a Seen,
 }
 
 impl Findings<'_> {
@@ -126,6 +129,8 @@ impl Findings<'_> {
             skipped: self.skipped_files(),
             environment: self.environment(),
             command: self.args.command.clone(),
+            rules: self.seen.rules.clone(),
+            profile: self.seen.profile.clone(),
         }
     }
 
@@ -232,6 +237,17 @@ impl Findings<'_> {
                 "  {} broken images were left out; the report lists them",
                 self.skipped.len()
             );
+        }
+        let fired = self
+            .seen
+            .rules
+            .iter()
+            .filter(|rule| rule.status == Status::IssuesFound);
+        for rule in fired {
+            tracing::info!("  rule {}: {}", rule.rule, rule.finding);
+        }
+        if let Some(profile) = &self.seen.profile {
+            tracing::info!("  time: {}", profile.sentence);
         }
         let shown = folder.path().display();
         tracing::info!("  model   {}", folder.model().display());
