@@ -8,10 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use image::RgbImage;
-use image::codecs::jpeg::JpegEncoder;
-
-use crate::data::{DecodeLimits, ImageFolder, Sample, parallel, square};
+use crate::data::{DecodeLimits, ImageFolder, Sample, jpeg, parallel, square};
 
 /// Name of the folder inside a model directory.
 pub const EXAMPLES: &str = "examples";
@@ -24,7 +21,6 @@ pub const MOST_EXAMPLE_BYTES: u64 = 64 << 10;
 const UNFINISHED: &str = ".examples.tmp";
 /// Side in pixels.
 const SIDE: u32 = 112;
-const QUALITY: u8 = 80;
 /// Broken files that are passed over in one class before it is given up.
 const PATIENCE: usize = 10;
 
@@ -152,15 +148,6 @@ fn take_class(
         }
     }
     Ok((count, problem))
-}
-
-/// Nothing but pixels: what a camera noted about place and time does not get into the model.
-fn jpeg(image: &RgbImage) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, QUALITY)
-        .encode_image(image)
-        .map_err(io::Error::other)?;
-    Ok(bytes)
 }
 
 /// Reads one example of the model directory `folder`, which may be anybody's.

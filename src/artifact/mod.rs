@@ -215,6 +215,23 @@ impl Artifact {
         })
     }
 
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes of the `n`th example photo of a class, counted from 1. Nothing checked them.
+    ///
+    /// # Errors
+    /// No such file, or none that an example can be.
+    pub fn example(&self, class: usize, n: usize) -> io::Result<Vec<u8>> {
+        let folder = self
+            .unpacked
+            .as_ref()
+            .map_or(self.path.as_path(), |folder| folder.path());
+        examples::read_example(folder, &example_name(class, n))
+    }
+
     /// Gives up the network and keeps what a server shows beside its answers.
     pub fn into_examples(self) -> Examples {
         Examples {

@@ -66,6 +66,9 @@ pub struct PredictArgs {
     /// Print JSON lines, one object per photo
     #[arg(long)]
     pub json: bool,
+    /// Also write a page about each photo: bars, the whole distribution, where the network looked, photos of the classes
+    #[arg(long, value_name = "FILE.html", conflicts_with = "endpoint")]
+    pub report: Option<PathBuf>,
     /// Where to compute: auto, cpu, cuda or cuda:N (default: auto)
     #[arg(
         long,

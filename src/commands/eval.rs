@@ -167,6 +167,8 @@ fn as_json(scores: &Scores, classes: &[String], skipped: usize) -> Value {
         "loss": scores.loss(),
         "top1": scores.accuracy(),
         format!("top{k}"): top_k,
+        "ece": scores.calibration.ece(),
+        "brier": scores.calibration.brier(),
         "per_class": per_class,
         "confusion": scores.confusion.rows(),
     })
@@ -188,9 +190,10 @@ fn print_text(scores: &Scores, classes: &[String], skipped: usize) -> std::io::R
     }
     let (k, top_k) = scores.top_k();
     say_line(format_args!(
-        "\nimages {}  skipped {skipped}  loss {:.4}  top1 {:.4}  top{k} {top_k:.4}",
+        "\nimages {}  skipped {skipped}  loss {:.4}  top1 {:.4}  top{k} {top_k:.4}  ece {:.4}",
         scores.images(),
         scores.loss(),
-        scores.accuracy()
+        scores.accuracy(),
+        scores.calibration.ece()
     ))
 }

@@ -1,6 +1,7 @@
 //! `predict`: class names and probabilities for photos, from a model on this machine or from a server.
 
 mod remote;
+mod report;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,10 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
     let device = select(args.device)?;
     let artifact = Artifact::load(&path, &device.device)?;
     let network = artifact.model.fused();
+    if let Some(path) = &args.report {
+        // What cannot be read is told by what follows.
+        report::write(path, &artifact, &list_images(&args.images)?, &device)?;
+    }
     show(args, |images| {
         let rows = classify(&artifact, &network, images, &device);
         let best = |row: Result<Vec<f32>, String>| row.map(|p| top(&artifact, &p, args.top_k));

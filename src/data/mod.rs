@@ -33,6 +33,7 @@ pub mod parallel;
 pub mod path_text;
 mod pixels;
 mod prefetch;
+pub mod quick_look;
 mod sample;
 pub mod seed;
 pub mod source;
@@ -48,9 +49,10 @@ pub use loader::{
     Batch, LoadStats, Loader, LoaderConfig, Mode, Skipped, epoch_order, unreadable_classes,
 };
 pub use packed::{Labelled, LabelledImages, PackedError, RecordWrapper};
-pub use pixels::square;
+pub use pixels::{jpeg, resize_to, square};
 pub use prefetch::Epoch;
 pub use preprocess::Preprocess;
+pub use quick_look::{QuickLook, quick_look};
 pub use sample::{Part, Sample};
 pub use seed::{Purpose, rng};
 pub use source::{DataSource, Images, Opening};

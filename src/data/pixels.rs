@@ -79,6 +79,30 @@ fn view(image: &RgbImage) -> TypedImageRef<'_, U8x3> {
         .unwrap_or_else(|error| unreachable!("an RgbImage holds width x height x 3 bytes: {error}"))
 }
 
+/// The whole of `image` at another size, whatever that does to its shape.
+pub fn resize_to(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let whole = Crop {
+        left: 0,
+        top: 0,
+        width: image.width(),
+        height: image.height(),
+    };
+    resize_crop(image, whole, width, height)
+}
+
+/// A small picture as a JPEG. Nothing but pixels: what a camera noted about place and time does not get into it.
+///
+/// # Errors
+/// A picture without pixels, or too large for the format.
+pub fn jpeg(image: &RgbImage) -> std::io::Result<Vec<u8>> {
+    const QUALITY: u8 = 80;
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY)
+        .encode_image(image)
+        .map_err(std::io::Error::other)?;
+    Ok(bytes)
+}
+
 /// The largest square in the middle of `image`, resized to `side` x `side`.
 pub fn square(image: &RgbImage, side: u32) -> RgbImage {
     let (width, height) = image.dimensions();

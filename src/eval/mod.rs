@@ -3,11 +3,13 @@
 //! Input: a model and a [`Source`] of batches. Output: [`Scores`]: loss, accuracy, top-k and the confusion matrix, from
 //! which the per-class figures follow.
 
+mod calibration;
 mod scores;
 mod tables;
 
+pub use calibration::{BINS, Bin, Calibration};
 pub(crate) use scores::cross_entropy;
-pub use scores::{ClassScores, Confusion, Scores};
+pub use scores::{ClassScores, Confusion, Mistake, Scores};
 pub use tables::{class_table, write_confusion};
 
 use burn::module::Module;
@@ -55,8 +57,9 @@ pub fn evaluate(
         };
         let logits = logits.into_data().convert::<f32>();
         let logits: Vec<f32> = logits.iter::<f32>().collect();
-        for (row, target) in logits.chunks_exact(num_classes).zip(&batch.targets) {
-            scores.add(row, *target);
+        let rows = logits.chunks_exact(num_classes).zip(&batch.targets);
+        for ((row, target), index) in rows.zip(&batch.indices) {
+            scores.add_image(row, *target, *index);
         }
         let evaluated = Evaluated {
             done: done + 1,

@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::calibration::Calibration;
+
 /// Counts of images by true class (row) and predicted class (column).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confusion {
@@ -51,10 +53,27 @@ pub struct ClassScores {
     pub support: u64,
 }
 
+/// An image that was taken for another class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mistake {
+    /// Position in the folder's list.
+    pub index: usize,
+    pub target: usize,
+    pub predicted: usize,
+    /// Probability of the predicted class.
+    pub confidence: f64,
+}
+
+/// Mistakes that are kept: those that the model is surest of.
+const MOST_MISTAKES: usize = 24;
+
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
     pub confusion: Confusion,
+    pub calibration: Calibration,
+    /// The surest first.
+    pub mistakes: Vec<Mistake>,
     top_k: usize,
     images: u64,
     loss_sum: f64,
@@ -67,6 +86,8 @@ impl Scores {
     pub fn new(num_classes: usize, top_k: usize) -> Self {
         Scores {
             confusion: Confusion::new(num_classes),
+            calibration: Calibration::default(),
+            mistakes: Vec::new(),
             top_k,
             images: 0,
             loss_sum: 0.0,
@@ -75,8 +96,30 @@ impl Scores {
         }
     }
 
-    /// Adds one image. Ties rank the lower class first, as argmax does; a NaN ranks last.
-    pub fn add(&mut self, logits: &[f32], target: usize) {
+    /// Adds the image at a position of its folder's list, which is kept where it is a mistake.
+    pub fn add_image(&mut self, logits: &[f32], target: usize, index: usize) {
+        let (predicted, confidence) = self.add(logits, target);
+        if predicted == target || !confidence.is_finite() {
+            return;
+        }
+        let place = self
+            .mistakes
+            .partition_point(|other| other.confidence >= confidence);
+        self.mistakes.insert(
+            place,
+            Mistake {
+                index,
+                target,
+                predicted,
+                confidence,
+            },
+        );
+        self.mistakes.truncate(MOST_MISTAKES);
+    }
+
+    /// Adds one image; the class that was predicted and its probability come back. Ties rank the lower class first, as argmax does; a
+    /// NaN ranks last.
+    pub fn add(&mut self, logits: &[f32], target: usize) -> (usize, f64) {
         let better = |a: f32, b: f32| a > b || (b.is_nan() && !a.is_nan());
         let mut predicted = 0;
         for (class, logit) in logits.iter().enumerate() {
@@ -95,6 +138,9 @@ impl Scores {
         self.correct += u64::from(predicted == target);
         self.correct_top_k += u64::from(ahead < self.top_k && !own.is_nan());
         self.confusion.add(target, predicted);
+        let probabilities = softmax(logits);
+        self.calibration.add(&probabilities, predicted, target);
+        (predicted, probabilities[predicted])
     }
 
     pub fn images(&self) -> u64 {
@@ -149,6 +195,15 @@ impl Scores {
     }
 }
 
+fn softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers = logits.iter().map(|x| f64::from(x - max).exp());
+    let powers: Vec<f64> = powers.collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+/// Cross-entropy of one image in nats.
 pub(crate) fn cross_entropy(logits: &[f32], target: usize) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
     let sum: f64 = logits.iter().map(|x| (f64::from(*x) - max).exp()).sum();
@@ -180,6 +235,26 @@ mod tests {
         assert!((s.accuracy() - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(s.top_k(), (2, 2.0 / 3.0));
         assert_eq!(s.confusion.rows(), [[1, 0, 0], [1, 0, 0], [1, 0, 0]]);
+    }
+
+    #[test]
+    fn the_surest_mistakes_are_kept() {
+        let mut scores = Scores::new(2, 1);
+        for index in 0..40 {
+            // Surer and surer that it is class 0; every other image is.
+            scores.add_image(&[index as f32 / 10.0, 0.0], index % 2, index);
+        }
+        let kept: Vec<usize> = scores
+            .mistakes
+            .iter()
+            .map(|mistake| mistake.index)
+            .collect();
+        assert_eq!(kept[..3], [39, 37, 35]);
+        assert!(kept.len() == 20 && scores.mistakes[0].confidence > 0.97);
+        assert_eq!(
+            (scores.mistakes[0].target, scores.mistakes[0].predicted),
+            (1, 0)
+        );
     }
 
     #[test]

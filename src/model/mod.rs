@@ -14,6 +14,7 @@
 //! [`layout`] is the one description of the network (names, shapes, strides). Construction, the state
 //! dict, the ONNX check and the ONNX export all read it.
 
+pub mod activation_map;
 pub mod batch_norm;
 pub mod block;
 mod build;
@@ -28,6 +29,7 @@ pub mod resnet;
 pub mod state_dict;
 pub mod weights_file;
 
+pub use activation_map::ActivationMap;
 pub use batch_norm::{BatchNorm2d, Mode};
 pub use config::{Architecture, ConfigError as NetworkError, ResNetConfig};
 pub use fused::FusedResNet;

@@ -62,7 +62,7 @@ pub(super) fn figure(title: &str, series: &[Series], range: Range, marked: Optio
     let legend = legend(&names);
     let title = Html::text(title).within("strong").and(Html("<br>".into()));
     let caption = title.and(legend).within("figcaption");
-    caption.and(responsive(svg)).within("figure")
+    caption.and(responsive(svg, SIZE)).within("figure")
 }
 
 /// Names with their colours.
@@ -92,9 +92,9 @@ fn headroom(highest: f64) -> f64 {
 }
 
 /// Takes the size off the root element and leaves the `viewBox`, so that the picture grows and shrinks with the page.
-pub(super) fn responsive(svg: String) -> Html {
+pub(super) fn responsive(svg: String, size: (u32, u32)) -> Html {
     Html(svg.replacen(
-        &format!("width=\"{}\" height=\"{}\" ", SIZE.0, SIZE.1),
+        &format!("width=\"{}\" height=\"{}\" ", size.0, size.1),
         "role=\"img\" ",
         1,
     ))
@@ -125,7 +125,10 @@ fn draw(
         .axis_style(GREY)
         .x_labels(10)
         .y_labels(6)
-        .y_label_formatter(&|value| format!("{value:.2}"))
+        .y_label_formatter(&|value| match highest < 0.1 && *value != 0.0 {
+            true => format!("{value:.0e}"),
+            false => format!("{value:.2}"),
+        })
         .label_style(font.clone())
         .axis_desc_style(font)
         .x_desc("epoch")

@@ -4,9 +4,13 @@
 //! phone, on paper, in light and in dark. Everything that comes from the user, class names above all, is escaped.
 
 mod chart;
+mod diagrams;
+mod gallery;
 mod heatmap;
 mod html;
+mod inside;
 mod page;
+mod prediction;
 mod quantity;
 mod tuning;
 
@@ -14,19 +18,23 @@ use std::{io, path::Path};
 
 use serde::Serialize;
 
+pub use gallery::Picture;
+pub use prediction::{Photo, Predictions};
 pub use quantity::duration;
 pub use tuning::{Axis, Tuning, TuningTrial, shell_line};
 
 use crate::{
     config::Setting,
+    data::QuickLook,
     debugger::rules::RuleOutcome,
+    eval::Calibration,
     files::write_atomically,
     profiler::Summary,
     sinks::{EpochMetrics, TestMetrics},
 };
 
 /// What a run was, did and reached.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
     /// Headline.
     pub title: String,
@@ -52,6 +60,18 @@ pub struct Report {
     pub environment: Vec<(String, String)>,
     /// The command that made the run, program first.
     pub command: Vec<String>,
+    /// How sure the predictions of `confusion` were.
+    pub calibration: Option<Calibration>,
+    /// The mistakes that the model was surest of.
+    pub mistakes: Vec<Picture>,
+    /// Training images as the network saw them.
+    pub training: Vec<Picture>,
+    /// What was done to them, such as `crop`.
+    pub augmentation: String,
+    /// Training images of each class.
+    pub class_sizes: Vec<(String, usize)>,
+    /// Sizes of the photos, and equal ones.
+    pub look: Option<QuickLook>,
     /// What rules made of the run.
     pub rules: Vec<RuleOutcome>,
     /// Where its time went.
@@ -160,6 +180,14 @@ impl Confusion {
 /// When the file cannot be written; the folder must exist.
 pub fn write(path: &Path, report: &Report) -> io::Result<()> {
     write_atomically(path, page::render(report).as_bytes())
+}
+
+/// Writes the page about predictions, replacing an older one in one step.
+///
+/// # Errors
+/// When the file cannot be written; the folder must exist.
+pub fn write_predictions(path: &Path, predictions: &Predictions) -> io::Result<()> {
+    write_atomically(path, prediction::render(predictions).as_bytes())
 }
 
 /// Writes the page about a search for hyperparameters, replacing an older one in one step.

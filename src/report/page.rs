@@ -5,11 +5,12 @@
 use super::{
     ClassScore, Report,
     chart::{self, Range, Series},
+    gallery::gallery,
     heatmap,
     html::{Column, Html, section, table},
+    inside,
     quantity::{bytes, duration, fixed, percent, significant},
 };
-use crate::debugger::rules::{RuleOutcome, Status};
 use crate::sinks::EpochMetrics;
 
 const STYLE: &str = include_str!("style.css");
@@ -23,10 +24,19 @@ pub(super) fn render(report: &Report) -> String {
     let body: Html = [
         header(report),
         section("Epochs", epochs(report)),
-        section("What the rules found", rules(&report.rules)),
+        section("What the rules found", inside::rules(&report.rules)),
+        section(
+            "Where the time went",
+            inside::profile(report.profile.as_ref()),
+        ),
         section("Mistakes", mistakes(report)),
+        section(
+            "Calibration",
+            inside::calibration(report.calibration.as_ref()),
+        ),
         section("Classes", classes(&report.per_class)),
-        section("Data", splits(report)),
+        section("Data", splits(report).and(inside::data(report))),
+        section("Training images", inside::training(report)),
         section("Skipped files", skipped(report)),
         section("Configuration", configuration(report)),
         section("Environment", environment(report)),
@@ -132,12 +142,21 @@ fn epochs(report: &Report) -> Html {
             epoch.valid_top_k.map(|(_, accuracy)| accuracy)
         }));
     }
+    let rates = [series("at the end of the epoch", epochs, |epoch| {
+        Some(epoch.learning_rate)
+    })];
     let charts = chart::figure("Loss", &losses, Range::FromZero, marked)
         .and(chart::figure(
             "Accuracy",
             &accuracies,
             Range::Fraction,
             marked,
+        ))
+        .and(chart::figure(
+            "Learning rate",
+            &rates,
+            Range::FromZero,
+            None,
         ))
         .within("div class=\"charts\"");
     let note = report.best_epoch.map_or_else(Html::default, |best| {
@@ -210,7 +229,15 @@ fn mistakes(report: &Report) -> Html {
         Column::Text("taken for"),
         Column::Number("images"),
     ];
-    heatmap::figure(confusion).and(table(columns, pairs))
+    let sure = match report.mistakes.is_empty() {
+        true => Html::default(),
+        false => Html::text("The mistakes that the model was surest of, as it saw them:")
+            .within("p class=\"note\""),
+    };
+    heatmap::figure(confusion)
+        .and(table(columns, pairs))
+        .and(sure)
+        .and(gallery(&report.mistakes))
 }
 
 /// The scores, the worst class first: it is the one to look at.
@@ -241,34 +268,6 @@ fn classes(scores: &[ClassScore]) -> Html {
     } else {
         table.within("div class=\"tall\"")
     }
-}
-
-/// What fired first, with what to do; then what was looked at in vain.
-fn rules(rules: &[RuleOutcome]) -> Html {
-    let mut rules: Vec<&RuleOutcome> = rules.iter().collect();
-    rules.sort_by_key(|rule| rule.status != Status::IssuesFound);
-    let columns = [
-        Column::Text("rule"),
-        Column::Text("result"),
-        Column::Number("step"),
-        Column::Text("what was seen"),
-        Column::Text("what to do"),
-    ];
-    let row = |rule: &&RuleOutcome| {
-        let result = match rule.status {
-            Status::IssuesFound => "found something",
-            Status::NoIssuesFound => "fine",
-            Status::NothingToLookAt => "nothing to look at",
-        };
-        [
-            rule.rule.clone(),
-            result.to_string(),
-            rule.step.map(|step| step.to_string()).unwrap_or_default(),
-            rule.finding.clone(),
-            rule.advice.clone(),
-        ]
-    };
-    table(columns, rules.iter().map(row))
 }
 
 fn splits(report: &Report) -> Html {

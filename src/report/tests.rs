@@ -74,6 +74,7 @@ fn report() -> Report {
             "--local-data".into(),
             "my dogs".into(),
         ],
+        ..Default::default()
     }
 }
 

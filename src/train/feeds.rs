@@ -12,7 +12,7 @@ use super::feature_pass::{FEATURE_BATCH, FeaturePass, Store, feature_batches};
 use crate::config::TrainConfig;
 use crate::config::values::Interval;
 use crate::data::{
-    Augmentation, DataError, ImageCache, ImageFolder, LoadStats, Loader, LoaderConfig, Mode,
+    Augmentation, DataError, Epoch, ImageCache, ImageFolder, LoadStats, Loader, LoaderConfig, Mode,
     Preprocess, Splits,
 };
 use crate::device::Selected;
@@ -111,6 +111,11 @@ impl Loaders {
     /// In the folder's order, without augmentation, epoch after epoch.
     fn in_order(&self, folder: &ImageFolder) -> Loader {
         self.loader(folder, Mode::Eval, &self.cache)
+    }
+
+    /// The batches with which training begins.
+    pub fn first_epoch(&self, folder: &ImageFolder) -> Epoch {
+        self.training(folder).epoch(0, 0)
     }
 
     /// Shuffled and augmented, epoch after epoch.

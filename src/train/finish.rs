@@ -10,10 +10,11 @@ use super::feature_pass::{FeaturePass, Store, feature_batches, forget_features};
 use super::feeds::{Feeds, Loaders};
 use super::fit::Ended;
 use super::inside::Seen;
+use super::pictures::{self, Pictures};
 use super::run::{Run, TrainError};
 use super::{Stop, summary};
 use crate::artifact::{self, Manifest};
-use crate::data::{DecodeLimits, ImageFolder, Skipped};
+use crate::data::{DecodeLimits, ImageFolder, Skipped, quick_look};
 use crate::eval::{Scores, evaluate};
 use crate::feed::{FeatureSource, ImageSource, Source};
 use crate::model::ResNet;
@@ -111,6 +112,10 @@ impl Run {
             }
             None => ("validation", valid_scores.as_ref()),
         };
+        let pictures = match hurried {
+            true => Pictures::default(),
+            false => self.pictures(loaders, scores, split),
+        };
         let findings = summary::Findings {
             args: &self.args,
             settings: &self.resolved.settings,
@@ -123,6 +128,7 @@ impl Run {
             test: test.as_ref().map(|t| &t.metrics),
             skipped: &skipped,
             seen: &seen,
+            pictures: &pictures,
         };
         findings.write(self.folder.path())?;
         if !hurried {
@@ -130,6 +136,21 @@ impl Run {
         }
         findings.announce(&self.folder, self.is_job);
         Ok(ended)
+    }
+
+    /// What the report shows besides figures; `scores` are those of `split`.
+    fn pictures(&self, loaders: &Loaders, scores: Option<&Scores>, split: &str) -> Pictures {
+        let folder = match (&self.splits.test, split) {
+            (Some(test), "test") => test,
+            _ => &self.splits.valid,
+        };
+        let workers = self.config.workers;
+        let wrong = scores.map_or(&[][..], |scores| &scores.mistakes);
+        Pictures {
+            mistakes: pictures::mistakes(folder, loaders.preprocess(), wrong, workers),
+            training: pictures::training(loaders, &self.splits.train),
+            look: Some(quick_look(&self.splits, workers)),
+        }
     }
 
     /// Puts example photos into the model directory and says how many of each class. They matter little: nothing that goes

@@ -21,6 +21,7 @@ mod launch;
 mod ledger;
 mod loss;
 mod optimizer;
+mod pictures;
 mod rescue;
 mod run;
 mod schedule;

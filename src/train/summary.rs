@@ -8,6 +8,7 @@ use super::Stop;
 use super::checkpoint::Progress;
 use super::fit::Ended;
 use super::inside::Seen;
+use super::pictures::Pictures;
 use super::run::TrainError;
 use crate::config::Setting;
 use crate::data::{ImageFolder, Skipped, SplitOrigin, Splits, unreadable_classes};
@@ -78,6 +79,7 @@ pub struct Findings<'a> {
     pub test: Option<&'a TestMetrics>,
     pub skipped: &'a [Skipped],
     pub seen: &'a Seen,
+    pub pictures: &'a Pictures,
 }
 
 impl Findings<'_> {
@@ -101,11 +103,7 @@ impl Findings<'_> {
             .file_name()
             .unwrap_or(folder.as_os_str())
             .to_string_lossy();
-        let network = self
-            .settings
-            .iter()
-            .find(|s| s.name == "model")
-            .map_or("network", |s| &s.value);
+        let network = self.setting("model").unwrap_or("network");
         Report {
             title: format!(
                 "{name}: {network} on {} classes",
@@ -129,9 +127,30 @@ impl Findings<'_> {
             skipped: self.skipped_files(),
             environment: self.environment(),
             command: self.args.command.clone(),
+            calibration: self.scores.map(|scores| scores.calibration.clone()),
+            mistakes: self.pictures.mistakes.clone(),
+            training: self.pictures.training.clone(),
+            augmentation: self.setting("augmentation").unwrap_or_default().to_string(),
+            class_sizes: self.class_sizes(),
+            look: self.pictures.look.clone(),
             rules: self.seen.rules.clone(),
             profile: self.seen.profile.clone(),
         }
+    }
+
+    fn setting(&self, name: &str) -> Option<&str> {
+        let setting = self.settings.iter().find(|setting| setting.name == name);
+        setting.map(|setting| setting.value.as_str())
+    }
+
+    fn class_sizes(&self) -> Vec<(String, usize)> {
+        let train = &self.splits.train;
+        train
+            .classes
+            .iter()
+            .cloned()
+            .zip(train.class_counts())
+            .collect()
     }
 
     fn split_rows(&self) -> Vec<SplitRow> {

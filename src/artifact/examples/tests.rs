@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use image::Rgb;
+use image::{Rgb, RgbImage};
 
 use super::*;
 

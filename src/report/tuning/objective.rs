@@ -31,7 +31,7 @@ pub(super) fn figure(tuning: &Tuning) -> Html {
     let caption = title.and(Html("<br>".into())).and(legend(&names));
     caption
         .within("figcaption")
-        .and(responsive(svg))
+        .and(responsive(svg, SIZE))
         .within("figure")
         .within("div class=\"wide\"")
 }
