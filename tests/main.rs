@@ -11,6 +11,8 @@ mod model_golden;
 mod model_hostile;
 mod model_onnx;
 mod model_training;
+mod profiler;
+mod report;
 mod requests;
 #[cfg(feature = "s3")]
 mod s3;

@@ -4,7 +4,7 @@
 //! seed are the same bit for bit whatever the number of threads and whatever the cache holds: the order comes from
 //! (seed, epoch), every other random choice from (seed, epoch, image).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -155,6 +155,21 @@ impl Loader {
                 skipped: Mutex::default(),
             }),
         }
+    }
+
+    /// Leaves out files that are known to be broken, without another warning.
+    pub fn leaving_out(self, broken: &[Skipped]) -> Self {
+        let broken: HashMap<&Path, &Skipped> = broken
+            .iter()
+            .map(|skipped| (skipped.path.as_path(), skipped))
+            .collect();
+        let samples = self.source.folder.samples.iter().enumerate();
+        let found = samples.filter_map(|(index, sample)| {
+            let skipped = broken.get(sample.path.as_path())?;
+            Some((index, (*skipped).clone()))
+        });
+        self.source.skipped().extend(found);
+        self
     }
 
     /// The batches of `epoch`, from `first_batch` on. What lies before it is not decoded, so that a resumed run continues

@@ -96,6 +96,7 @@ impl ResNet {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module;
     use burn::tensor::{Device, Distribution};
 
     use super::*;
@@ -119,16 +120,12 @@ mod tests {
 
         let mut last = LastMaps(None);
         model.observe(images, Mode::Eval, &mut last);
-        let maps = Tensor::<4>::from_inner(last.0.unwrap()).require_grad();
-        let logits = model
-            .clone()
-            .train()
-            .head(global_average_pool(maps.clone()));
+        let last = last.0.unwrap();
+        let trained = model.clone().train();
         for (image, class) in classes.into_iter().enumerate() {
-            let logit = logits
-                .clone()
-                .slice([image..image + 1, class..class + 1])
-                .sum();
+            let maps = Tensor::<4>::from_inner(last.clone()).require_grad();
+            let logits = trained.head(global_average_pool(maps.clone()));
+            let logit = logits.slice([image..image + 1, class..class + 1]).sum();
             let gradient = maps.grad(&logit.backward()).unwrap();
             // The mean over places, then a weighted sum of the maps, then the positive part: the paper's equations 1 and 2.
             let weights = gradient.mean_dim(2).mean_dim(3);

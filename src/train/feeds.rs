@@ -13,7 +13,7 @@ use crate::config::TrainConfig;
 use crate::config::values::Interval;
 use crate::data::{
     Augmentation, DataError, Epoch, ImageCache, ImageFolder, LoadStats, Loader, LoaderConfig, Mode,
-    Preprocess, Splits,
+    Preprocess, Skipped, Splits,
 };
 use crate::device::Selected;
 use crate::feed::{FeatureSource, ImageSource, Source, backbone_fingerprint};
@@ -113,9 +113,9 @@ impl Loaders {
         self.loader(folder, Mode::Eval, &self.cache)
     }
 
-    /// The batches with which training begins.
-    pub fn first_epoch(&self, folder: &ImageFolder) -> Epoch {
-        self.training(folder).epoch(0, 0)
+    /// The batches with which training began; `skipped` names the files that were left out of them.
+    pub fn first_epoch(&self, folder: &ImageFolder, skipped: &[Skipped]) -> Epoch {
+        self.training(folder).leaving_out(skipped).epoch(0, 0)
     }
 
     /// Shuffled and augmented, epoch after epoch.

@@ -114,7 +114,7 @@ impl Run {
         };
         let pictures = match hurried {
             true => Pictures::default(),
-            false => self.pictures(loaders, scores, split),
+            false => self.pictures(loaders, scores, split, &skipped),
         };
         let findings = summary::Findings {
             args: &self.args,
@@ -139,7 +139,13 @@ impl Run {
     }
 
     /// What the report shows besides figures; `scores` are those of `split`.
-    fn pictures(&self, loaders: &Loaders, scores: Option<&Scores>, split: &str) -> Pictures {
+    fn pictures(
+        &self,
+        loaders: &Loaders,
+        scores: Option<&Scores>,
+        split: &str,
+        skipped: &[Skipped],
+    ) -> Pictures {
         let folder = match (&self.splits.test, split) {
             (Some(test), "test") => test,
             _ => &self.splits.valid,
@@ -148,7 +154,7 @@ impl Run {
         let wrong = scores.map_or(&[][..], |scores| &scores.mistakes);
         Pictures {
             mistakes: pictures::mistakes(folder, loaders.preprocess(), wrong, workers),
-            training: pictures::training(loaders, &self.splits.train),
+            training: pictures::training(loaders, &self.splits.train, skipped),
             look: Some(quick_look(&self.splits, workers)),
         }
     }

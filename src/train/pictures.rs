@@ -6,7 +6,7 @@ use image::RgbImage;
 
 use super::feeds::Loaders;
 use crate::data::{
-    Batch, DecodeLimits, ImageFolder, Preprocess, QuickLook, jpeg, parallel, resize_to,
+    Batch, DecodeLimits, ImageFolder, Preprocess, QuickLook, Skipped, jpeg, parallel, resize_to,
 };
 use crate::eval::Mistake;
 use crate::report::Picture;
@@ -25,8 +25,8 @@ pub struct Pictures {
 }
 
 /// The first training images of epoch 0, exactly as the network gets them.
-pub fn training(loaders: &Loaders, folder: &ImageFolder) -> Vec<Picture> {
-    let Some(Ok(batch)) = loaders.first_epoch(folder).next() else {
+pub fn training(loaders: &Loaders, folder: &ImageFolder, skipped: &[Skipped]) -> Vec<Picture> {
+    let Some(Ok(batch)) = loaders.first_epoch(folder, skipped).next() else {
         return Vec::new();
     };
     let side = (batch.width, batch.height);

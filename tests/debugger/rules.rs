@@ -97,7 +97,7 @@ fn overfit() {
         &shuffled,
         "learned-by-heart",
         "Overfit",
-        "--freeze false --learning-rate 0.003 --epochs 40",
+        "--freeze false --augmentation none --lr-scheduler constant --learning-rate 0.003 --epochs 30",
     )
     .fired(&["above the training loss"]);
 }
@@ -310,7 +310,7 @@ fn tanh_network(sandbox: &Sandbox, run: &str, learning_rate: f64) {
     let mut optimizer = SgdConfig::new().init();
     let mut writer = TrialWriter::create(&sandbox.path(run), Vec::new()).unwrap();
     for step in 0..20 {
-        let points: Tensor<2> = Tensor::random([32, 2], Distribution::Normal(0.0, 1.0), &device);
+        let points: Tensor<2> = Tensor::random([128, 2], Distribution::Normal(0.0, 1.0), &device);
         let targets = points.clone().prod_dim(1);
         let before = first.forward(points);
         let loss = (second.forward(tanh(before.clone())) - targets)

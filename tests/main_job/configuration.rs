@@ -92,7 +92,7 @@ fn defaults_follow_what_else_was_said() {
 }
 
 /// A value of each flag that is not its default.
-const VALUES: [(&str, &str); 35] = [
+const VALUES: [(&str, &str); 40] = [
     ("classes", "ant,bee"),
     ("checkpoint-interval", "10m"),
     ("weights", "resnet34-v1-7"),
@@ -128,6 +128,11 @@ const VALUES: [(&str, &str); 35] = [
     ("device", "cpu"),
     ("cache-mb", "17"),
     ("strict", "true"),
+    ("debugger", "true"),
+    ("debugger-save-interval", "7"),
+    ("rules", "Overfit:patience=2"),
+    ("rules-action", "stop"),
+    ("profiler", "false"),
 ];
 
 #[test]

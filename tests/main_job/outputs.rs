@@ -94,8 +94,10 @@ fn the_run_folder_holds_what_is_promised() {
             "args.json",
             "confusion.csv",
             "model",
+            "profiler",
             "report.html",
             "results.csv",
+            "rules.json",
             "weights"
         ]
     );

@@ -51,6 +51,7 @@ fn three_files_are_enough_and_nothing_else_is_written() {
             "ml/output/data/confusion.csv",
             "ml/output/data/report.html",
             "ml/output/data/results.csv",
+            "ml/output/data/rules.json",
         ]
     );
     assert_eq!(events.len(), 1);
