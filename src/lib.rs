@@ -9,6 +9,7 @@
 //!                     train (fit) -> Event -> sinks (metric lines, progress, csv, TensorBoard)
 //!                       |    '-> weights/last, weights/best
 //!                       '-> artifact (manifest, safetensors, ONNX) -> eval, predict, export, serve (HTTP)
+//!                       |-> debugger (tensors in SageMaker's format, rules), profiler (phases, the machine, one sentence)
 //!                       '-> report (one HTML page)
 //! space -> tune (a study: trials, each a process that trains) -> table, best hyperparameters, best model
 //! ```
