@@ -99,7 +99,9 @@ impl Debugger {
         for rule in &rules {
             for need in rule.needs() {
                 let collection = need.collection(rule.name(), setup.rules_interval);
-                collection.map(|collection| watch(collection, false));
+                if let Some(collection) = collection {
+                    watch(collection, false);
+                }
             }
         }
         let mut writer = None;

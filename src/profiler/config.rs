@@ -132,6 +132,9 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
+/// Says where the files of a configuration go; `None` where none are written.
+pub type PlaceOf = Box<dyn Fn(&ProfilerConfig) -> Option<PathBuf> + Send>;
+
 /// A file that may change while the run goes on.
 #[derive(Clone, Debug)]
 pub struct Follow {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
-use super::config::{Follow, ProfilerConfig};
+use super::config::{Follow, PlaceOf, ProfilerConfig};
 use super::phase::Phase;
 use super::profile::{Event, Facts, Profile};
 use super::sampler::{Place, Sampler, Written};
@@ -31,7 +31,7 @@ pub struct Setup {
     /// The file that may change them.
     pub follow: Option<Follow>,
     /// Where the files of a configuration go.
-    pub place_of: Box<dyn Fn(&ProfilerConfig) -> Option<PathBuf> + Send>,
+    pub place_of: PlaceOf,
     pub workers: usize,
 }
 

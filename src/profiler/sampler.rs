@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::config::{Follow, ProfilerConfig};
+use super::config::{Follow, PlaceOf, ProfilerConfig};
 use super::proc::Counters;
 use super::profile::Sample;
 use super::timeline::hour;
@@ -47,16 +47,12 @@ impl Sampler {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(
-        place: Place,
-        follow: Option<Follow>,
-        place_of: impl Fn(&ProfilerConfig) -> Option<PathBuf> + Send + 'static,
-    ) -> std::io::Result<Self> {
+    pub fn start(place: Place, follow: Option<Follow>, place_of: PlaceOf) -> std::io::Result<Self> {
         let (end, ended) = channel();
         let work = Work {
             place,
             follow,
-            place_of: Box::new(place_of),
+            place_of,
             samples: Vec::new(),
             moments: 0,
             keep_every: 1,
@@ -77,7 +73,7 @@ impl Sampler {
 struct Work {
     place: Place,
     follow: Option<Follow>,
-    place_of: Box<dyn Fn(&ProfilerConfig) -> Option<PathBuf> + Send>,
+    place_of: PlaceOf,
     samples: Vec<Sample>,
     moments: usize,
     keep_every: usize,

@@ -153,6 +153,12 @@ impl Loaders {
     }
 }
 
+/// Who is told of the work.
+pub struct Watchers<'a> {
+    pub sinks: &'a mut Sinks,
+    pub profiler: &'a Profiler,
+}
+
 /// Builds the sources. With constant features this runs the backbone over both splits, once, and keeps what it has in `store`; `None`
 /// where a signal came in between.
 ///
@@ -164,9 +170,8 @@ pub fn build_feeds(
     model: &ResNet,
     device: &Selected,
     stop: &StopSignal,
-    sinks: &mut Sinks,
     store: Store,
-    profiler: &Profiler,
+    watchers: Watchers,
 ) -> Result<Option<Feeds>, DataError> {
     let config = &loaders.config;
     let inner = &device.device;
@@ -181,7 +186,7 @@ pub fn build_feeds(
             stop,
             store,
         };
-        return features(&pass, splits, sinks, profiler);
+        return features(&pass, splits, watchers);
     }
     // A frozen backbone runs without gradients, so its images belong on the plain device.
     let train_device = if config.freeze { inner } else { &autodiff };
@@ -197,8 +202,7 @@ pub fn build_feeds(
 fn features(
     pass: &FeaturePass,
     splits: &Splits,
-    sinks: &mut Sinks,
-    profiler: &Profiler,
+    Watchers { sinks, profiler }: Watchers,
 ) -> Result<Option<Feeds>, DataError> {
     let config = &pass.loaders.config;
     let steps = feature_batches(&splits.train) + feature_batches(&splits.valid);

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use super::checkpoint::{CheckpointError, Progress, TrainState};
 use super::feature_pass::Store;
-use super::feeds::{Feeds, Loaders, build_feeds};
+use super::feeds::{Feeds, Loaders, Watchers, build_feeds};
 use super::finish::Trained;
 use super::fit::{Ended, FitError, Plan, fit};
 use super::keeper::Keeper;
@@ -124,9 +124,11 @@ impl Run {
             &state.model,
             &self.device,
             &self.stop,
-            &mut sinks,
             self.store(),
-            &profiler,
+            Watchers {
+                sinks: &mut sinks,
+                profiler: &profiler,
+            },
         );
         let (fitted, rules, feeds) = match built {
             Err(error) => (Err(error.into()), Vec::new(), None),

@@ -8,14 +8,17 @@ use fancy_regex::Regex;
 use super::spec::{Options, expression};
 use super::updates::all_close;
 use super::{Need, Rule, Verdict, matching};
-use crate::debugger::reader::Trial;
+use crate::debugger::reader::{ReadError, Trial};
 use crate::debugger::tensor::{ModeKey, StepRecord};
+
+/// Values by mode, step and name.
+type Saved = HashMap<(ModeKey, usize, String), Vec<f64>>;
 
 /// Tensors that equal those which another run saved at the same step, as `numpy.allclose` sees it.
 pub struct SimilarAcrossRuns {
     other: PathBuf,
     pattern: Regex,
-    saved: HashMap<(ModeKey, usize, String), Vec<f64>>,
+    saved: Saved,
 }
 
 impl SimilarAcrossRuns {
@@ -40,10 +43,7 @@ impl SimilarAcrossRuns {
     }
 }
 
-fn load(
-    root: &Path,
-    pattern: &Regex,
-) -> Result<HashMap<(ModeKey, usize, String), Vec<f64>>, crate::debugger::reader::ReadError> {
+fn load(root: &Path, pattern: &Regex) -> Result<Saved, ReadError> {
     let mut saved = HashMap::new();
     for step in Trial::open(root)?.steps() {
         let step = step?;
