@@ -26,9 +26,9 @@ fn a_report_has_every_section_and_its_pictures() {
     ] {
         assert!(html.contains(&format!("<h2>{section}</h2>")), "{section}");
     }
-    // Sixteen training images, and mistakes with what they were taken for.
+    // A batch of training images, and mistakes with what they were taken for.
     assert!(
-        html.matches("data:image/jpeg;base64,").count() > 16,
+        html.matches("data:image/jpeg;base64,").count() > 8,
         "no mistakes are shown"
     );
     assert!(html.contains("taken for") && html.contains("% sure"));
