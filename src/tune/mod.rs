@@ -35,7 +35,7 @@ pub use results::{BEST, PAGE, ResultsError, write as write_results};
 pub use room::{need_bytes, slots};
 pub use run::{Options, Runner, TuneError};
 pub use scaling::Scaling;
-pub use space::{Space, SpaceError, Values};
+pub use space::{Dimension, Domain, Space, SpaceError, Values};
 pub use stopping::StopRule;
 pub use strategy::StrategyKind;
 pub use study::{Study, StudyError};

@@ -27,6 +27,7 @@ pub use transform_job::TransformJob;
 pub use tuning_job::TuningJob;
 
 use crate::config::ConfigError;
+use crate::tune::SpaceError;
 
 /// What SageMaker would refuse. Every text names the flag, the value, the limit and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,8 @@ pub enum RequestError {
     Rule(String),
     #[error("{path}: {message}")]
     File { path: String, message: String },
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     #[error(transparent)]
     Config(#[from] ConfigError),
 }

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::hyperparameters::Hyperparameters;
 use super::limits::between;
-use super::space::ParameterRanges;
 use super::{RequestError, beyond};
 use crate::cli::{EarlyStoppingName, StrategyName, TuningJobArgs};
 use crate::config::values;
+use crate::tune::{Domain, Space};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -26,9 +26,9 @@ impl ResourceLimits {
     /// # Errors
     /// Grid with a range or with another number of jobs than it has combinations; another strategy without a number of jobs; more jobs
     /// at once than there are.
-    pub fn of(args: &TuningJobArgs, ranges: &ParameterRanges) -> Result<Self, RequestError> {
+    pub fn of(args: &TuningJobArgs, space: &Space) -> Result<Self, RequestError> {
         let jobs = match args.strategy {
-            StrategyName::Grid => combinations(args, ranges)?,
+            StrategyName::Grid => combinations(args, space)?,
             strategy => random_jobs(args, strategy)?,
         };
         let parallel = between("--parallel", args.parallel, 1, 100)?;
@@ -52,26 +52,22 @@ impl ResourceLimits {
 }
 
 /// How many jobs a grid has.
-fn combinations(args: &TuningJobArgs, ranges: &ParameterRanges) -> Result<u64, RequestError> {
-    if let Some(range) = ranges.continuous.iter().chain(&ranges.integer).next() {
-        return Err(beyond(
-            "--strategy grid",
-            format!(
-                "with {}={}..{}",
-                range.name, range.min_value, range.max_value
-            ),
-            "a grid takes lists of values only",
-            format!(
-                "list them as {}={},…,{}, or choose random or bayesian",
-                range.name, range.min_value, range.max_value
-            ),
-        ));
+fn combinations(args: &TuningJobArgs, space: &Space) -> Result<u64, RequestError> {
+    let mut product = 1u64;
+    for dimension in &space.dimensions {
+        let Domain::Categorical(values) = &dimension.domain else {
+            return Err(beyond(
+                "--strategy grid",
+                format!("with {dimension}"),
+                "a grid takes lists of values only",
+                format!(
+                    "list its values as {}=A,B,C, or choose random or bayesian",
+                    dimension.name
+                ),
+            ));
+        };
+        product = product.saturating_mul(values.len() as u64);
     }
-    let counts = ranges
-        .categorical
-        .iter()
-        .map(|range| range.values.len() as u64);
-    let product = counts.fold(1u64, u64::saturating_mul);
     match args.max_jobs {
         Some(jobs) if jobs != product => Err(beyond(
             "--max-jobs",
@@ -118,7 +114,7 @@ struct Hyperband {
 /// Hyperband with early stopping, without epochs or with a search for them; epochs without Hyperband.
 pub fn hyperband(
     args: &TuningJobArgs,
-    ranges: &ParameterRanges,
+    space: &Space,
     fixed: &mut Hyperparameters,
 ) -> Result<Option<StrategyConfig>, RequestError> {
     if args.strategy != StrategyName::Hyperband {
@@ -136,7 +132,7 @@ pub fn hyperband(
             "--early-stopping auto with --strategy hyperband: Hyperband stops jobs itself; leave --early-stopping out".into(),
         ));
     }
-    if ranges.names().any(|name| name == "epochs") {
+    if space.names().any(|name| name == "epochs") {
         return Err(RequestError::Rule(
             "--space epochs with --strategy hyperband: Hyperband gives out epochs itself; give -p epochs=N instead".into(),
         ));

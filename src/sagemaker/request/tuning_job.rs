@@ -14,11 +14,12 @@ use super::parts::{
     AlgorithmSpecification, Channel, CheckpointConfig, OutputDataConfig, ResourceConfig,
     RetryStrategy, StoppingCondition, Tag, VpcConfig, channels, tags,
 };
-use super::space::{self, ParameterRanges};
+use super::space::ParameterRanges;
 use super::strategy::{ResourceLimits, StrategyConfig, hyperband};
 use super::{RequestError, beyond};
 use crate::cli::{EarlyStoppingName, JobArgs, StrategyName, TuningJobArgs, WarmStartName};
 use crate::sinks::metric_definitions;
+use crate::tune::Space;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -117,10 +118,11 @@ impl TuningJob {
     /// # Errors
     /// Whatever SageMaker or training would refuse.
     pub fn of(args: &TuningJobArgs) -> Result<Self, RequestError> {
-        let ranges = space::parse(&args.space)?;
+        let space = Space::parse(&args.space)?;
+        let parameter_ranges = ParameterRanges::of(&space)?;
         let mut fixed = hyperparameters::of_job(&args.job)?;
-        check_together(&ranges, &fixed, &args.job)?;
-        let strategy_config = hyperband(args, &ranges, &mut fixed)?;
+        check_together(&space, &fixed, &args.job)?;
+        let strategy_config = hyperband(args, &space, &mut fixed)?;
         let metrics = metric_definitions(hyperparameters::top_k(&fixed));
         Ok(Self {
             hyper_parameter_tuning_job_name: name_or_time(args.name.as_deref(), names::TUNING_JOB)?,
@@ -128,8 +130,8 @@ impl TuningJob {
                 strategy: strategy_name(args.strategy),
                 strategy_config,
                 hyper_parameter_tuning_job_objective: Objective::of(&args.objective, &metrics)?,
-                resource_limits: ResourceLimits::of(args, &ranges)?,
-                parameter_ranges: ranges,
+                resource_limits: ResourceLimits::of(args, &space)?,
+                parameter_ranges,
                 training_job_early_stopping_type: match args.early_stopping {
                     EarlyStoppingName::Auto => "Auto",
                     EarlyStoppingName::Off => "Off",
@@ -158,15 +160,15 @@ fn strategy_name(strategy: StrategyName) -> &'static str {
 
 /// Whether tuned and fixed hyperparameters go together.
 fn check_together(
-    ranges: &ParameterRanges,
+    space: &Space,
     fixed: &Hyperparameters,
     args: &JobArgs,
 ) -> Result<(), RequestError> {
-    if let Some(both) = ranges.names().find(|name| fixed.contains_key(*name)) {
+    if let Some(both) = space.names().find(|name| fixed.contains_key(*name)) {
         let fix = "leave it out in one of them";
         return Err(beyond("--space", both, "-p gives it a value, too", fix));
     }
-    let all = ranges.names().count() + fixed.len();
+    let all = space.names().count() + fixed.len();
     if all > hyperparameters::MOST {
         let limit = format!(
             "with those of --space there are {all}, and SageMaker takes {}",
@@ -180,13 +182,13 @@ fn check_together(
         ));
     }
     // The number in the name of a metric has to be the same in all jobs.
-    if ranges.names().any(|name| name == "top-k") {
+    if space.names().any(|name| name == "top-k") {
         let limit = "it names a metric, which all jobs have to share";
         return Err(beyond("--space", "top-k", limit, "give -p top-k=K"));
     }
-    for (name, value) in ranges.values() {
+    for probe in space.probes() {
         let mut together = fixed.clone();
-        together.insert(name.into(), value.into());
+        together.extend(probe);
         hyperparameters::check(&together, args)?;
     }
     Ok(())

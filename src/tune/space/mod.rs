@@ -72,15 +72,23 @@ pub struct Space {
 }
 
 impl Space {
-    /// Reads what was typed: text, or `@FILE` with JSON.
+    /// Reads what was typed: text, or `@FILE` with JSON, where the name of a `.json` file needs no `@`.
     ///
     /// # Errors
     /// [`SpaceError`], naming the part, the hyperparameter or the file.
     pub fn parse(typed: &str) -> Result<Self, SpaceError> {
-        match typed.trim().strip_prefix('@') {
+        let path = typed.trim();
+        match path.strip_prefix('@') {
             Some(path) => ranges::read(path.trim().as_ref()),
+            None if path.ends_with(".json") && !path.contains('=') => ranges::read(path.as_ref()),
             None => text::parse(typed),
         }
+    }
+
+    /// The names, in the order in which they were said.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let dimensions = self.dimensions.iter();
+        dimensions.map(|dimension| dimension.name.as_str())
     }
 
     /// A space of `dimensions`, each checked as training checks it.
