@@ -32,6 +32,22 @@ pub fn install() {
     }
 }
 
+/// A text with a capital letter and a full stop.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    let end = if text.ends_with(['.', '?', '!']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 /// The level that a value of `RUST_LOG` asks for: that of this crate, else the one for everything. Levels of other crates
 /// are passed over, since a developer's shell may carry them. `None`: it holds neither.
 fn level_of(text: &str) -> Option<LevelFilter> {

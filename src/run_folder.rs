@@ -170,6 +170,12 @@ impl RunFolder {
         &self.model
     }
 
+    /// Where TensorBoard looks.
+    pub fn tensorboard(&self) -> &Path {
+        let asked = self.job.as_ref().and_then(|job| job.tensorboard.as_deref());
+        asked.unwrap_or(&self.path)
+    }
+
     /// Where the debugger's tensors go; `asked` is what its configuration says.
     pub fn tensors(&self, asked: Option<&Path>) -> PathBuf {
         match (&self.job, asked) {
@@ -190,7 +196,7 @@ impl RunFolder {
 
     /// The configuration of the profiler that SageMaker may change while a job runs.
     pub fn profiler_config(&self) -> Option<PathBuf> {
-        self.job.as_ref().map(Paths::profiler_config)
+        self.job.as_ref().map(|job| job.profiler_config.clone())
     }
 
     /// Where `args.json` is: in the run folder, and for a job a copy beside its checkpoints, which alone come back when the

@@ -215,31 +215,26 @@ impl Artifact {
         })
     }
 
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The bytes of the `n`th example photo of a class, counted from 1. Nothing checked them.
     ///
     /// # Errors
     /// No such file, or none that an example can be.
     pub fn example(&self, class: usize, n: usize) -> io::Result<Vec<u8>> {
-        let folder = self
-            .unpacked
+        examples::read_example(self.folder(), &example_name(class, n))
+    }
+
+    /// Where its files lie: an archive's where it was unpacked.
+    fn folder(&self) -> &Path {
+        self.unpacked
             .as_ref()
-            .map_or(self.path.as_path(), |folder| folder.path());
-        examples::read_example(folder, &example_name(class, n))
+            .map_or(&self.path, |folder| folder.path())
     }
 
     /// Gives up the network and keeps what a server shows beside its answers.
     pub fn into_examples(self) -> Examples {
         Examples {
+            folder: self.folder().to_owned(),
             counts: self.manifest.examples,
-            folder: self
-                .unpacked
-                .as_ref()
-                .map_or(self.path, |folder| folder.path().to_owned()),
             _unpacked: self.unpacked,
         }
     }

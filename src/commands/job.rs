@@ -34,7 +34,7 @@ pub fn run(args: &TrainArgs, paths: Paths, stop: StopSignal) -> Result<ExitCode,
         }
     }
     let environment = Environment::of_process();
-    let job = Job::read(paths.with_checkpoint_config()?, &environment)?;
+    let job = Job::read(paths.with_output_configs()?, &environment)?;
     announce(&job);
     if job.resources.rank() > 0 && !args.dry_run {
         // Only one host computes as long as there is no training across hosts. Ending with an error would fail the whole job
@@ -133,18 +133,12 @@ fn resolve_all(
     }
     layers.extend(channel_layers(&job.channels)?);
     let mut own = vec![("checkpoint-interval".to_string(), "5m".to_string())];
-    own.extend(hook_file(job, environment).map(|file| ("debugger".to_string(), file)));
+    let hook = &job.paths.hook_config;
+    if hook.is_file() {
+        own.push(("debugger".to_string(), hook.display().to_string()));
+    }
     layers.push(Layer::from_pairs(Source::Job, own)?);
     Ok(resolve(&layers)?)
-}
-
-/// The file by which SageMaker asks for tensors, where it does; Amazon's hook looks for it under the same variable.
-fn hook_file(job: &Job, environment: &Environment) -> Option<String> {
-    let file = match environment.get("SMDEBUG_CONFIG_FILE_PATH") {
-        Some(file) => file.into(),
-        None => job.paths.config_file("debughookconfig.json"),
-    };
-    file.is_file().then(|| file.display().to_string())
 }
 
 /// Weights and class names that came through channels.

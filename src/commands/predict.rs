@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use serde_json::json;
 
@@ -32,6 +33,16 @@ struct Guess {
 /// The most probable classes of a photo, or why there are none.
 type Guesses = Result<Vec<Guess>, String>;
 
+/// A photo as the network saw it, and what it said.
+struct Seen {
+    /// Of the crop, row by row.
+    pixels: Vec<u8>,
+    probabilities: Vec<f32>,
+}
+
+/// What the network said of a photo, or why it could not be read.
+type Answer = Result<Seen, String>;
+
 pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
     if let Some(url) = &args.endpoint {
         return show(args, |images| {
@@ -50,21 +61,29 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode, CommandError> {
     let device = select(args.device)?;
     let artifact = Artifact::load(&path, &device.device)?;
     let network = artifact.model.fused();
+    let mut photos = Vec::new();
+    let code = show(args, |images| {
+        let answers = classify(&artifact, &network, images, &device);
+        if args.report.is_some() {
+            let pages = images.iter().zip(&answers);
+            photos.extend(
+                pages.map(|(image, answer)| report::photo(&artifact, image, answer, &device)),
+            );
+        }
+        let best =
+            |answer: Answer| answer.map(|seen| top(&artifact, &seen.probabilities, args.top_k));
+        answers.into_iter().map(best).collect()
+    })?;
     if let Some(path) = &args.report {
-        // What cannot be read is told by what follows.
-        report::write(path, &artifact, &list_images(&args.images)?, &device)?;
+        report::write(path, &artifact, photos)?;
     }
-    show(args, |images| {
-        let rows = classify(&artifact, &network, images, &device);
-        let best = |row: Result<Vec<f32>, String>| row.map(|p| top(&artifact, &p, args.top_k));
-        rows.into_iter().map(best).collect()
-    })
+    Ok(code)
 }
 
 /// Classifies the photos group by group and prints what comes out.
 fn show(
     args: &PredictArgs,
-    classify: impl Fn(&[PathBuf]) -> Vec<Guesses>,
+    mut classify: impl FnMut(&[PathBuf]) -> Vec<Guesses>,
 ) -> Result<ExitCode, CommandError> {
     let images = list_images(&args.images)?;
     let mut out = std::io::stdout().lock();
@@ -110,35 +129,25 @@ fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
     Ok(images)
 }
 
-/// The probability of each class for each image, or why the image cannot be read. Images are decoded by all cores and go
-/// through the network together.
+/// What the network says of each image. Images are decoded by all cores and go through the network together.
 fn classify(
     artifact: &Artifact,
     network: &FusedResNet,
     paths: &[PathBuf],
     device: &Selected,
-) -> Vec<Result<Vec<f32>, String>> {
+) -> Vec<Answer> {
     let preprocess = &artifact.manifest.preprocess;
-    let side = preprocess.crop as usize;
     let decoded = parallel::map(paths, workers_or_cores(None), |path| {
         let image = decode_file(path, &DecodeLimits::default());
         image
             .map(|image| preprocess.apply(&image))
             .map_err(|e| format!("{}: {e}", path.display()))
     });
-    let readable: Vec<usize> = (0..paths.len()).filter(|i| decoded[*i].is_ok()).collect();
-    let images: Vec<u8> = decoded.iter().flatten().flatten().copied().collect();
+    let readable: Vec<&Vec<u8>> = decoded.iter().flatten().collect();
     let mut rows = Vec::new();
     if !readable.is_empty() {
-        let batch = Batch {
-            index: 0,
-            images,
-            targets: vec![0; readable.len()],
-            indices: readable,
-            height: side,
-            width: side,
-        };
-        let logits = network.forward(normalise(&batch, preprocess, &device.device));
+        let images = readable.into_iter().flatten().copied().collect();
+        let logits = network.forward(network_input(artifact, images, device));
         let probabilities = softmax(logits, 1).into_data().convert::<f32>();
         let values: Vec<f32> = probabilities.iter::<f32>().collect();
         rows = values
@@ -147,10 +156,30 @@ fn classify(
             .collect();
     }
     let mut rows = rows.into_iter();
+    let mut seen = |pixels| Seen {
+        pixels,
+        probabilities: rows.next().unwrap_or_default(),
+    };
     decoded
         .into_iter()
-        .map(|image| image.map(|_| rows.next().unwrap_or_default()))
+        .map(|image| image.map(&mut seen))
         .collect()
+}
+
+/// Crops of photos, one behind the other, as the network takes them: `[N, 3, H, W]`.
+fn network_input(artifact: &Artifact, images: Vec<u8>, device: &Selected) -> Tensor<4> {
+    let preprocess = &artifact.manifest.preprocess;
+    let side = preprocess.crop as usize;
+    let count = images.len() / (3 * side * side);
+    let batch = Batch {
+        index: 0,
+        images,
+        targets: vec![0; count],
+        indices: (0..count).collect(),
+        height: side,
+        width: side,
+    };
+    normalise(&batch, preprocess, &device.device)
 }
 
 fn top(artifact: &Artifact, probabilities: &[f32], top_k: usize) -> Vec<Guess> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::{CommandError, say_line};
 use crate::cli::RulesArgs;
 use crate::debugger::Trial;
-use crate::debugger::rules::{RuleOutcome, Rules, Status, build};
+use crate::debugger::rules::{RuleOutcome, Rules, Status};
 use crate::run_folder::DEBUG_OUTPUT;
 
 /// Exit code where a rule has fired, as `grep` and linters have it.
@@ -14,8 +14,7 @@ const FOUND: u8 = 1;
 
 pub fn run(args: &RulesArgs) -> Result<ExitCode, CommandError> {
     let trial = Trial::open(&folder(&args.run))?;
-    let rules = args.rules.rules.iter().map(build);
-    let mut rules = Rules::new(rules.collect::<Result<_, _>>()?);
+    let mut rules = Rules::new(args.rules.build()?);
     let mut unread = Vec::new();
     for step in trial.steps() {
         match step {

@@ -20,6 +20,7 @@ use super::path_text;
 use super::split::SplitFolders;
 
 pub use duplicates::Duplicate;
+pub(super) use duplicates::equal;
 
 /// How to inspect.
 #[derive(Clone, Copy, Debug)]

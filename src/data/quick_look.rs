@@ -3,13 +3,13 @@
 //! Input: the splits. Output: [`QuickLook`]. Headers and file sizes tell most; only files of equal size are read whole. It ends after a
 //! few seconds, as nobody waits for a report; `inspect` takes the time to look at everything.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use super::folder::ImageFolder;
+use super::inspect::equal;
 use super::parallel;
 use super::split::Splits;
 
@@ -88,36 +88,19 @@ fn equal_files(
     workers: usize,
     end: Instant,
 ) -> Vec<Vec<usize>> {
-    let mut by_header: HashMap<(u32, u64), Vec<usize>> = HashMap::new();
-    for (file, header) in headers.iter().enumerate() {
-        if let Some(header) = header {
-            by_header.entry(*header).or_default().push(file);
-        }
-    }
-    let mut alike: Vec<usize> = by_header
-        .into_values()
-        .filter(|group| group.len() > 1)
-        .flatten()
-        .collect();
+    let alike = equal(headers.iter().copied());
+    let mut alike: Vec<usize> = alike.into_iter().flat_map(|(_, group)| group).collect();
     alike.sort_unstable();
     let digests = parallel::map(&alike, workers, |file| {
         let bytes = (Instant::now() < end)
             .then(|| std::fs::read(files[*file].1).ok())
             .flatten()?;
-        Some(Sha256::digest(&bytes))
+        Some(<[u8; 32]>::from(Sha256::digest(&bytes)))
     });
-    let mut by_digest: HashMap<_, Vec<usize>> = HashMap::new();
-    for (file, digest) in alike.into_iter().zip(digests) {
-        if let Some(digest) = digest {
-            by_digest.entry(digest).or_default().push(file);
-        }
-    }
-    let mut groups: Vec<Vec<usize>> = by_digest
-        .into_values()
-        .filter(|group| group.len() > 1)
-        .collect();
-    groups.sort_unstable();
+    let groups = equal(digests.into_iter()).into_iter();
     groups
+        .map(|(_, group)| group.into_iter().map(|at| alike[at]).collect())
+        .collect()
 }
 
 #[cfg(test)]

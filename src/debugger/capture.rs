@@ -3,6 +3,8 @@
 //! Input: the network, its inputs, outputs and gradients. Output: a [`Pending`] step for the thread that writes and judges. Names are
 //! those that Amazon's hook gives to a PyTorch `ResNet` with `CrossEntropyLoss`.
 
+use std::cell::OnceCell;
+
 use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Tensor};
@@ -10,7 +12,7 @@ use burn::tensor::{DType, Tensor};
 use super::collection::Saved;
 use super::hook::Watched;
 use super::record::Position;
-use super::tensor::{HostTensor, ModeKey};
+use super::tensor::{Entry, HostTensor, ModeKey, StepRecord};
 use crate::eval::{Evaluated, cross_entropy};
 use crate::feed::Inputs;
 use crate::model::{Mode, Observer, ParameterVisitor, ResNet, visit_parameters};
@@ -19,19 +21,12 @@ use crate::model::{Mode, Observer, ParameterVisitor, ResNet, visit_parameters};
 const IMAGES_FOR_RULES: usize = 8;
 const LOSS: &str = "CrossEntropyLoss_output_0";
 
-/// A tensor on its way.
-pub struct PendingTensor {
-    pub name: String,
-    pub tensor: HostTensor,
-    /// What of it goes into the files; `None` where only rules look at it.
-    pub written: Option<Saved>,
-}
-
 /// A step on its way.
 pub struct Pending {
-    pub position: Position,
-    pub wall_time: f64,
-    pub tensors: Vec<PendingTensor>,
+    /// Whole tensors.
+    pub step: StepRecord,
+    /// What of each goes into the files; `None` where only rules look at it.
+    pub written: Vec<Option<Saved>>,
 }
 
 /// What a training step was made of.
@@ -56,9 +51,14 @@ impl<'a> Capture<'a> {
         Capture {
             due,
             pending: Pending {
-                position,
-                wall_time: crate::files::seconds_since_epoch(),
-                tensors: Vec::new(),
+                step: StepRecord {
+                    mode: position.mode,
+                    mode_step: position.mode_step,
+                    global_step: position.global_step,
+                    wall_time: crate::files::seconds_since_epoch(),
+                    entries: Vec::new(),
+                },
+                written: Vec::new(),
             },
         }
     }
@@ -94,11 +94,8 @@ impl<'a> Capture<'a> {
             }
         }
         if wanted {
-            self.pending.tensors.push(PendingTensor {
-                name: name.to_string(),
-                tensor: copy(),
-                written,
-            });
+            self.pending.step.entries.push(Entry::whole(name, copy()));
+            self.pending.written.push(written);
         }
     }
 
@@ -110,13 +107,8 @@ impl<'a> Capture<'a> {
         self.take("scalar/learning_rate", || {
             HostTensor::scalar(step.learning_rate as f32)
         });
-        self.weights(step.model);
-        let mut gradients = Parameters {
-            frozen: step.model.has_frozen_backbone(),
-            capture: self,
-            gradients: Some(step.gradients),
-        };
-        visit_parameters(step.model, &mut gradients);
+        self.parameters(step.model, None);
+        self.parameters(step.model, Some(step.gradients));
     }
 
     /// A step of validation.
@@ -133,7 +125,7 @@ impl<'a> Capture<'a> {
             let sum: f64 = rows.map(|(row, target)| cross_entropy(row, *target)).sum();
             HostTensor::scalar((sum / count as f64) as f32)
         });
-        self.weights(model);
+        self.parameters(model, None);
     }
 
     fn inputs(&mut self, model: &ResNet, inputs: &Inputs, mode: Mode) {
@@ -147,11 +139,7 @@ impl<'a> Capture<'a> {
                         true => images.dims()[0],
                         false => images.dims()[0].min(IMAGES_FOR_RULES),
                     };
-                    let images = images.clone().narrow(0, 0, count);
-                    let images = match images.device().is_autodiff() {
-                        true => images.inner(),
-                        false => images,
-                    };
+                    let images = plain(images.clone().narrow(0, 0, count));
                     model.observe(images, mode, &mut Layers(self));
                 }
             }
@@ -163,32 +151,55 @@ impl<'a> Capture<'a> {
     }
 
     fn outputs(&mut self, logits: impl Fn() -> HostTensor, targets: &[usize]) {
+        // Several names stand for them; they are copied from the device once.
+        let copied = OnceCell::new();
+        let logits = || copied.get_or_init(&logits).clone();
         let labels = || HostTensor::integers(targets.iter().map(|class| *class as i64).collect());
         for name in ["fc_output_0", "ResNet_output_0", "CrossEntropyLoss_input_0"] {
-            self.take(name, &logits);
+            self.take(name, logits);
         }
         self.take("CrossEntropyLoss_input_1", labels);
         self.take("labels", labels);
-        self.take("predictions", || predictions(&logits()));
+        self.take("predictions", || {
+            let classes = logits().argmax_of_rows();
+            HostTensor::integers(classes.into_iter().map(|class| class as i64).collect())
+        });
     }
 
-    fn weights(&mut self, model: &ResNet) {
-        let mut weights = Parameters {
-            frozen: model.has_frozen_backbone(),
-            capture: self,
-            gradients: None,
-        };
-        visit_parameters(model, &mut weights);
+    /// Weights, or their gradients.
+    fn parameters(&mut self, model: &ResNet, gradients: Option<&GradientsParams>) {
+        // Names are many and steps on features short.
+        if self.due.iter().any(|watched| watched.parameters) {
+            let mut parameters = Parameters {
+                frozen: model.has_frozen_backbone(),
+                capture: self,
+                gradients,
+            };
+            visit_parameters(model, &mut parameters);
+        }
     }
 }
 
-/// A tensor on the host, without what autodiff knows of it.
-fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
-    let tensor = match tensor.device().is_autodiff() {
+/// How the files call a weight.
+pub(super) fn weight_name(parameter: &str) -> String {
+    format!("ResNet_{parameter}")
+}
+
+/// How the files call its gradient.
+pub(super) fn gradient_name(parameter: &str) -> String {
+    format!("gradient/ResNet_{parameter}")
+}
+
+/// A tensor without what autodiff knows of it.
+fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    match tensor.device().is_autodiff() {
         true => tensor.inner(),
         false => tensor,
-    };
-    HostTensor::of_data(tensor.into_data())
+    }
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
+    HostTensor::of_data(plain(tensor).into_data())
 }
 
 impl HostTensor {
@@ -202,17 +213,6 @@ impl HostTensor {
             _ => self,
         }
     }
-}
-
-/// The most probable class of each row.
-fn predictions(logits: &HostTensor) -> HostTensor {
-    let width = logits.shape.last().copied().unwrap_or(1).max(1);
-    let values = logits.to_f64();
-    let best = values.chunks_exact(width).map(|row| {
-        let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        best.map_or(0, |(class, _)| class as i64)
-    });
-    HostTensor::integers(best.collect())
 }
 
 /// Weights, or their gradients.
@@ -233,13 +233,13 @@ impl ParameterVisitor for Parameters<'_, '_, '_> {
             None => {
                 // Rules learn nothing from weights that never change, and copying them costs more than a step on features.
                 let is_static = self.frozen && !name.starts_with("fc.");
-                let name = format!("ResNet_{name}");
+                let name = weight_name(name);
                 if !is_static || self.capture.writes(&name) {
                     self.capture.take(&name, || upright(param.val()));
                 }
             }
             Some(gradients) => {
-                let name = format!("gradient/ResNet_{name}");
+                let name = gradient_name(name);
                 if self.capture.wants(&name)
                     && let Some(gradient) = gradients.get::<D>(param.id)
                 {
@@ -261,11 +261,6 @@ impl Observer for Layers<'_, '_> {
     fn saw(&mut self, name: &str, value: &Tensor<4>) {
         self.0.take(name, || host(value.clone().cast(DType::F32)));
     }
-}
-
-/// Which names a collection may take from the layers of a network.
-pub(super) fn takes_layers(contains: impl Fn(&str) -> bool, layer_tensors: &[String]) -> bool {
-    layer_tensors.iter().any(|name| contains(name))
 }
 
 /// Where a step stands among those of a run.
@@ -312,11 +307,5 @@ mod tests {
         assert_eq!(at(ModeKey::Eval, 0, 0), (0, 10));
         assert_eq!(at(ModeKey::Train, 1, 0), (10, 13));
         assert_eq!(at(ModeKey::Eval, 1, 2), (5, 25));
-    }
-
-    #[test]
-    fn predictions_are_the_largest_of_each_row() {
-        let logits = HostTensor::floats(vec![0.0, 2.0, 1.0, 5.0, -1.0, 0.0], [2, 3]);
-        assert_eq!(predictions(&logits), HostTensor::integers(vec![1, 0]));
     }
 }

@@ -36,6 +36,8 @@ pub struct Saved {
     pub raw: bool,
     pub shape: bool,
     pub reductions: Vec<Reduction>,
+    /// Whether TensorBoard gets a histogram of it.
+    pub histogram: bool,
 }
 
 impl Default for Saved {
@@ -44,6 +46,7 @@ impl Default for Saved {
             raw: true,
             shape: false,
             reductions: Vec::new(),
+            histogram: true,
         }
     }
 }
@@ -53,6 +56,7 @@ impl Saved {
     pub fn and(mut self, other: &Saved) -> Self {
         self.raw |= other.raw;
         self.shape |= other.shape;
+        self.histogram |= other.histogram;
         let more = other
             .reductions
             .iter()
@@ -78,6 +82,8 @@ impl Saved {
         }
         saved.raw = parameters.boolean("save_raw_tensor")?.unwrap_or(saved.raw);
         saved.shape = parameters.boolean("save_shape")?.unwrap_or(saved.shape);
+        let histogram = parameters.boolean("save_histogram")?;
+        saved.histogram = histogram.unwrap_or(saved.histogram);
         Ok(saved)
     }
 }
@@ -89,7 +95,6 @@ pub struct Collection {
     patterns: Vec<(String, Regex)>,
     pub saved: Saved,
     pub save: SaveConfig,
-    pub histogram: bool,
 }
 
 impl Collection {
@@ -98,9 +103,11 @@ impl Collection {
         Collection {
             name: name.to_string(),
             patterns: Vec::new(),
-            saved: Saved::default(),
+            saved: Saved {
+                histogram: !SCALARS.contains(&name),
+                ..Saved::default()
+            },
             save,
-            histogram: !SCALARS.contains(&name),
         }
     }
 
@@ -147,7 +154,6 @@ impl Collection {
         }
         if !SCALARS.contains(&name) {
             collection.saved = defaults.overridden(parameters)?;
-            collection.histogram = parameters.boolean("save_histogram")?.unwrap_or(true);
         }
         Ok(collection)
     }
@@ -189,7 +195,7 @@ impl Collection {
                 "save_shape": self.saved.shape,
             },
             "save_config": self.save.to_json(),
-            "save_histogram": self.histogram,
+            "save_histogram": self.saved.histogram,
         })
     }
 }

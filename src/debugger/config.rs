@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::collection::{Collection, Saved};
 use super::parameters::{ParameterError, Parameters};
 use super::save::{SAVE_INTERVAL, SaveConfig};
+use crate::sagemaker::{JobError, read_object};
 
 /// Parameters of a hook besides those of [`SaveConfig`].
 const HOOK_PARAMETERS: [&str; 8] = [
@@ -31,8 +32,8 @@ pub enum HookConfigError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{path} is not the JSON of a Debugger configuration: {message}")]
-    Json { path: PathBuf, message: String },
+    #[error(transparent)]
+    Json(#[from] JobError),
     #[error("{path}: {source}")]
     Parameter {
         path: PathBuf,
@@ -70,22 +71,13 @@ impl HookConfig {
     /// # Errors
     /// A file that cannot be read or used.
     pub fn read(path: &Path) -> Result<Option<Self>, HookConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| HookConfigError::Read {
+        // For a job no file is nothing asked for; here it was named.
+        std::fs::metadata(path).map_err(|source| HookConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        if text.trim().is_empty() {
+        let Some(file) = read_object(path)?.filter(|file| !file.is_empty()) else {
             return Ok(None);
-        }
-        let json = |message: String| HookConfigError::Json {
-            path: path.to_owned(),
-            message,
-        };
-        let file = match serde_json::from_str(&text).map_err(|error| json(error.to_string()))? {
-            Value::Null => return Ok(None),
-            Value::Object(file) if file.is_empty() => return Ok(None),
-            Value::Object(file) => file,
-            _ => return Err(json("it must be an object".into())),
         };
         Self::of_json(&file)
             .map(Some)
@@ -100,7 +92,8 @@ impl HookConfig {
         let hook = Parameters::new("HookParameters", object(&top, file.get("HookParameters"))?);
         warn_of_unknown(&hook);
         let save = SaveConfig::every(SAVE_INTERVAL).overridden(&hook)?;
-        let saved = Saved::default().overridden(&hook)?;
+        let mut saved = Saved::default().overridden(&hook)?;
+        saved.histogram &= hook.boolean("export_tensorboard")?.unwrap_or(true);
         let mut collections = Vec::new();
         for described in array(&top, file.get("CollectionConfigurations"))? {
             collections.push(collection(&top, described, &save, &saved)?);

@@ -10,12 +10,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::capture::{Capture, Epochs, Pending, takes_layers};
+use super::capture::{Capture, Epochs, Pending, gradient_name, weight_name};
 use super::collection::{Collection, Saved};
 use super::config::HookConfig;
-use super::rules::{RuleList, RuleOutcome, Rules, build};
-use super::tensor::{Entry, ModeKey, StepRecord};
+use super::histograms::Histograms;
+use super::rules::{Rule, RuleOutcome, Rules};
+use super::tensor::{Entry, ModeKey};
 use super::writer::{TrialWriter, WriteError};
+use crate::logging::sentence;
+use crate::model::ResNetConfig;
 use crate::train::StopSignal;
 
 /// Steps that may wait for the thread; more would hold too much memory.
@@ -23,20 +26,27 @@ const WAITING_STEPS: usize = 2;
 /// How often the thread looks whether the run still makes steps.
 const PULSE: Duration = Duration::from_secs(1);
 
+/// What is written, and where.
+pub struct Output {
+    pub hook: HookConfig,
+    /// Debugger's files.
+    pub tensors: PathBuf,
+    /// TensorBoard's.
+    pub histograms: PathBuf,
+}
+
 /// What a run's hook is to do.
 pub struct Setup {
-    /// What is written, and into which folder.
-    pub hook: Option<(HookConfig, PathBuf)>,
-    pub rules: RuleList,
+    pub output: Option<Output>,
+    pub rules: Vec<Box<dyn Rule>>,
     /// Steps between two looks of the rules.
     pub rules_interval: usize,
-    /// Told to end the run when a rule fires.
-    pub stop: Option<StopSignal>,
-    /// Told to end the run when a rule that asks for it itself fires.
-    pub own_stop: StopSignal,
+    /// Told to end the run when a rule fires that ends it.
+    pub stop: StopSignal,
+    /// Whether every rule does, and not only one that was told to.
+    pub every_rule_stops: bool,
     pub epochs: Epochs,
-    /// The names of the network's layer inputs and outputs.
-    pub layer_tensors: Vec<String>,
+    pub network: ResNetConfig,
 }
 
 /// A hook that cannot be made.
@@ -44,8 +54,6 @@ pub struct Setup {
 pub enum DebuggerError {
     #[error("--debugger: {0}")]
     Write(#[from] WriteError),
-    #[error("--rules: {0}")]
-    Rule(String),
     #[error("--debugger: no thread can be started: {0}")]
     Thread(std::io::Error),
 }
@@ -57,6 +65,8 @@ pub struct Watched {
     pub(super) written: bool,
     /// Whether layers have to be looked at for it.
     pub(super) layers: bool,
+    /// Whether it takes any weight or gradient.
+    pub(super) parameters: bool,
 }
 
 /// See the module.
@@ -81,19 +91,19 @@ impl Debugger {
     /// Starts the thread; a hook that does nothing where nothing is asked for.
     ///
     /// # Errors
-    /// The folder cannot be made, or a rule has what it compares with missing.
+    /// The folder cannot be made, or no thread can be started.
     pub fn start(setup: Setup) -> Result<Self, DebuggerError> {
-        let rules = setup.rules.rules.iter().map(build);
-        let rules = rules
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(DebuggerError::Rule)?;
+        let rules = setup.rules;
+        let layers = setup.network.layer_tensors();
+        let parameters = parameter_tensors(&setup.network);
         let mut watched = Vec::new();
         let mut watch = |collection: Collection, written| {
-            let layers = takes_layers(|name| collection.contains(name), &setup.layer_tensors);
+            let takes = |names: &[String]| names.iter().any(|name| collection.contains(name));
             watched.push(Watched {
+                layers: takes(&layers),
+                parameters: takes(&parameters),
                 collection,
                 written,
-                layers,
             });
         };
         for rule in &rules {
@@ -104,10 +114,12 @@ impl Debugger {
                 }
             }
         }
-        let mut writer = None;
-        if let Some((hook, folder)) = setup.hook {
-            writer = Some(TrialWriter::create(&folder, hook.collections.clone())?);
-            hook.collections
+        let (mut writer, mut histograms) = (None, None);
+        if let Some(output) = setup.output {
+            let collections = output.hook.collections;
+            writer = Some(TrialWriter::create(&output.tensors, collections.clone())?);
+            histograms = Some(Histograms::new(output.histograms));
+            collections
                 .into_iter()
                 .for_each(|collection| watch(collection, true));
         }
@@ -118,9 +130,10 @@ impl Debugger {
         let last_step = Arc::new(AtomicU64::new(now_ms()));
         let work = Work {
             writer,
+            histograms,
             rules: Rules::new(rules),
             stop: setup.stop,
-            own_stop: setup.own_stop,
+            every_rule_stops: setup.every_rule_stops,
             last_step: last_step.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -176,9 +189,10 @@ fn now_ms() -> u64 {
 /// What the thread does.
 struct Work {
     writer: Option<TrialWriter>,
+    histograms: Option<Histograms>,
     rules: Rules,
-    stop: Option<StopSignal>,
-    own_stop: StopSignal,
+    stop: StopSignal,
+    every_rule_stops: bool,
     last_step: Arc<AtomicU64>,
 }
 
@@ -191,10 +205,12 @@ impl Work {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             let silent_ms = now_ms().saturating_sub(self.last_step.load(Ordering::Relaxed));
-            let mut found = Announce::new(&self.stop, &self.own_stop);
             self.rules
                 .waiting(silent_ms as f64 / 1e3, &mut |outcome, stops| {
-                    found.tell(outcome, stops)
+                    announce(
+                        outcome,
+                        (stops || self.every_rule_stops).then_some(&self.stop),
+                    );
                 });
         }
         if let Some(writer) = self.writer
@@ -202,31 +218,27 @@ impl Work {
         {
             tracing::warn!("debugger: {error}");
         }
-        let mut found = Announce::new(&None, &self.own_stop);
-        self.rules.end(&mut |outcome, _| found.tell(outcome, false))
+        // There is nothing left to stop.
+        self.rules.end(&mut |outcome, _| announce(outcome, None))
     }
 
-    fn take(&mut self, pending: Pending) {
-        let mut written = Vec::with_capacity(pending.tensors.len());
-        let mut entries = Vec::with_capacity(pending.tensors.len());
-        for each in pending.tensors {
-            written.push(each.written);
-            entries.push(Entry::whole(each.name, each.tensor));
+    fn take(&mut self, Pending { mut step, written }: Pending) {
+        self.rules.step(&step, &mut |outcome, stops| {
+            announce(
+                outcome,
+                (stops || self.every_rule_stops).then_some(&self.stop),
+            );
+        });
+        if let Some(histograms) = &mut self.histograms
+            && let Err(error) = histograms.take(&step, &written)
+        {
+            tracing::warn!("there are no more histograms, training goes on: {error}");
+            self.histograms = None;
         }
-        let mut step = StepRecord {
-            mode: pending.position.mode,
-            mode_step: pending.position.mode_step,
-            global_step: pending.position.global_step,
-            wall_time: pending.wall_time,
-            entries,
-        };
-        let mut found = Announce::new(&self.stop, &self.own_stop);
-        self.rules
-            .step(&step, &mut |outcome, stops| found.tell(outcome, stops));
         let Some(writer) = &mut self.writer else {
             return;
         };
-        let entries = std::mem::take(&mut step.entries).into_iter().zip(written);
+        let entries = step.entries.into_iter().zip(written);
         step.entries = entries
             .filter_map(|(entry, saved)| saved.map(|saved| reduced(entry, &saved)))
             .collect();
@@ -252,54 +264,27 @@ fn reduced(entry: Entry, saved: &Saved) -> Entry {
     }
 }
 
-/// Says what a rule has found, and ends the run where that was asked for.
-struct Announce<'a> {
-    stop: &'a Option<StopSignal>,
-    own_stop: &'a StopSignal,
-}
-
-impl<'a> Announce<'a> {
-    fn new(stop: &'a Option<StopSignal>, own_stop: &'a StopSignal) -> Self {
-        Announce { stop, own_stop }
-    }
-
-    fn tell(&mut self, outcome: &RuleOutcome, stops: bool) {
-        let at = match &outcome.mode_step {
-            Some((mode, step)) => format!(" at step {step} of {mode}"),
-            None => String::new(),
-        };
-        tracing::warn!(
-            "rule {}{at}: {}. {}",
-            outcome.rule,
-            outcome.finding,
-            sentence(&outcome.advice)
-        );
-        let stop = match stops {
-            true => Some(self.own_stop),
-            false => self.stop.as_ref(),
-        };
-        if let Some(stop) = stop {
-            tracing::warn!(
-                "rule {} ends the training: the best model so far is kept",
-                outcome.rule
-            );
-            stop.terminate();
-        }
-    }
-}
-
-/// With a capital letter and a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters
-        .next()
-        .into_iter()
-        .flat_map(char::to_uppercase)
-        .collect();
-    let end = if text.ends_with(['.', '?', '!']) {
-        ""
-    } else {
-        "."
+/// Says what a rule has found, and ends the run where it is to `stop`.
+fn announce(outcome: &RuleOutcome, stop: Option<&StopSignal>) {
+    let at = match &outcome.mode_step {
+        Some((mode, step)) => format!(" at step {step} of {mode}"),
+        None => String::new(),
     };
-    format!("{first}{}{end}", letters.as_str())
+    let advice = sentence(&outcome.advice);
+    tracing::warn!("rule {}{at}: {}. {advice}", outcome.rule, outcome.finding);
+    if let Some(stop) = stop {
+        tracing::warn!(
+            "rule {} ends the training: the best model so far is kept",
+            outcome.rule
+        );
+        stop.of_rule();
+    }
+}
+
+/// The names of the tensors that are weights or gradients.
+fn parameter_tensors(network: &ResNetConfig) -> Vec<String> {
+    let names = network.tensors().into_iter().map(|spec| spec.name);
+    names
+        .flat_map(|name| [weight_name(&name), gradient_name(&name)])
+        .collect()
 }

@@ -4,6 +4,7 @@
 //! debughookconfig.json or --debugger -> HookConfig (collections: which tensors, when, whole or reduced)
 //! training loop -> Debugger::step -> Capture (None on steps where nothing is due)
 //!                                      '-> StepRecord -> a thread of its own: TrialWriter (events/, index/, collections/)
+//!                                                                            |- Histograms (TensorBoard)
 //!                                                                            '-> Rules (findings, maybe the end of the run)
 //! stored run -> Trial -> StepRecord -> Rules
 //! ```
@@ -13,6 +14,7 @@
 mod capture;
 mod collection;
 mod config;
+mod histograms;
 mod hook;
 mod parameters;
 mod reader;
@@ -27,7 +29,7 @@ pub(crate) use capture::TrainingStep;
 pub use capture::{Capture, Epochs};
 pub use collection::Collection;
 pub use config::{HookConfig, HookConfigError};
-pub use hook::{Debugger, DebuggerError, Setup};
+pub use hook::{Debugger, DebuggerError, Output, Setup};
 pub use parameters::{ParameterError, Parameters};
 pub use reader::{ReadError, Trial};
 pub use reduction::{Operation, Reduction};

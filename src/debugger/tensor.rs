@@ -133,10 +133,30 @@ impl HostTensor {
 
     /// How many of the values are so.
     pub fn count(&self, is_so: impl Fn(f64) -> bool) -> usize {
+        self.counts(self.value_count().max(1), is_so).iter().sum()
+    }
+
+    /// How many are so of each run of `length` values, which is not 0.
+    pub fn counts(&self, length: usize, is_so: impl Fn(f64) -> bool) -> Vec<usize> {
+        let of = |run: &[f64]| run.iter().filter(|x| is_so(**x)).count();
         match &self.values {
-            Values::F32(values) => values.iter().filter(|x| is_so(f64::from(**x))).count(),
-            _ => self.to_f64().into_iter().filter(|x| is_so(*x)).count(),
+            // By far the most, and not to be copied.
+            Values::F32(values) => values
+                .chunks_exact(length)
+                .map(|run| run.iter().filter(|x| is_so(f64::from(**x))).count())
+                .collect(),
+            _ => self.to_f64().chunks_exact(length).map(of).collect(),
         }
+    }
+
+    /// The position of the largest value of each row, of two equal ones the later.
+    pub fn argmax_of_rows(&self) -> Vec<usize> {
+        let width = self.shape.last().copied().unwrap_or(1).max(1);
+        let largest = |row: &[f64]| {
+            let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map_or(0, |(class, _)| class)
+        };
+        self.to_f64().chunks_exact(width).map(largest).collect()
     }
 
     /// TensorFlow's code of the type.
@@ -275,6 +295,15 @@ mod tests {
             let back = HostTensor::of_bytes(tensor.dtype_code(), vec![2, 1], &bytes);
             assert_eq!(back, Some(tensor));
         }
+    }
+
+    #[test]
+    fn the_largest_of_each_row_and_counts_of_runs() {
+        let tensor = HostTensor::floats(vec![0.0, 2.0, 1.0, 5.0, -1.0, 0.0], [2, 3]);
+        assert_eq!(tensor.argmax_of_rows(), [1, 0]);
+        assert_eq!(tensor.counts(3, |x| x > 0.0), [2, 1]);
+        assert_eq!(HostTensor::integers(vec![3, -1]).count(|x| x > 0.0), 1);
+        assert_eq!(HostTensor::integers(Vec::new()).count(|_| true), 0);
     }
 
     #[test]

@@ -101,7 +101,9 @@ impl ResNet {
                 let block_name = format!("{name}.{index}");
                 pass.show(&input(&block_name), &x);
                 let hidden = inner_names(&block_name, &spec.convs, spec.downsample.as_ref());
-                x = match hidden.iter().any(|name| pass.observer.wants(name)) {
+                // The kernels of this crate fuse what is not wanted, where they apply.
+                let fuses = accepts(&x) && accepts(&block.convs[0].weight.val());
+                x = match !fuses || hidden.iter().any(|name| pass.observer.wants(name)) {
                     true => pass.open_block(
                         block,
                         &spec.convs,
@@ -185,23 +187,8 @@ impl Pass<'_> {
         x
     }
 
-    /// The same where nothing but what follows the ReLUs is wanted: by the kernels of this crate where they apply.
+    /// The same by the kernels of this crate, where nothing but what follows the ReLUs is wanted.
     fn fused_block(&mut self, block: &Block, name: &str, x: Tensor<4>) -> Tensor<4> {
-        if !(accepts(&x) && accepts(&block.convs[0].weight.val())) {
-            let mut inner = x.clone();
-            let last = block.convs.len() - 1;
-            for (i, conv) in block.convs[..last].iter().enumerate() {
-                inner = relu(conv.forward(inner, self.mode));
-                self.show(&relu_side(name, "output", i), &inner);
-            }
-            let shortcut = match &block.downsample {
-                Some(projection) => projection.forward(x, self.mode),
-                None => x,
-            };
-            let x = relu(block.convs[last].forward(inner, self.mode) + shortcut);
-            self.show(&relu_side(name, "output", last), &x);
-            return x;
-        }
         let x = x.permute([0, 2, 3, 1]);
         let shortcut = match &block.downsample {
             Some(projection) => {

@@ -42,13 +42,10 @@ pub struct Facts {
     /// Threads that decode.
     pub workers: usize,
     pub batch_size: usize,
-    pub image_size: usize,
     pub is_gpu: bool,
-    pub frozen: bool,
     /// Seconds of a thread per image that was decoded; 0 where none was.
     pub decode_seconds: f64,
-    /// Images decoded, and images found in the cache.
-    pub decoded: u64,
+    /// Images found in the cache.
     pub cached: u64,
     /// Memory that all images of an epoch take in the cache.
     pub cache_needed_mb: f64,
@@ -115,10 +112,6 @@ impl Profile {
         names.sort_unstable();
         names.dedup();
         names
-    }
-
-    pub fn has_gpu(&self) -> bool {
-        self.samples.iter().any(|sample| sample.kind == "gpu")
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Input: work, wrapped in [`Profiler::measure`]. Output: events, in files as they come and in memory for the end of the run.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -25,12 +25,10 @@ const EXACT_EVERY: u64 = 50;
 pub struct Setup {
     /// The device, if it computes while the program goes on.
     pub gpu: Option<Device>,
-    /// Files as they are at the start; `root` is `None` where none are written.
-    pub root: Option<PathBuf>,
+    /// What is written at the start.
     pub config: ProfilerConfig,
     /// The file that may change them.
     pub follow: Option<Follow>,
-    /// Where the files of a configuration go.
     pub place_of: PlaceOf,
     pub workers: usize,
 }
@@ -72,10 +70,10 @@ impl Profiler {
     /// # Errors
     /// No thread can be started.
     pub fn start(setup: Setup) -> std::io::Result<Self> {
-        let place = Arc::new(Mutex::new(Written {
-            root: setup.root,
+        let place = Place::new(Written {
+            root: (setup.place_of)(&setup.config),
             config: setup.config,
-        }));
+        });
         let sampler = Sampler::start(place.clone(), setup.follow, setup.place_of)?;
         Ok(Profiler(Some(Live {
             gpu: setup.gpu,
@@ -144,15 +142,13 @@ impl Profiler {
             step: state.step,
         };
         state.keep(event);
-        let written = live
-            .place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(root) = written.root else { return };
+        let written = live.place.look();
+        let Some(root) = &written.root else { return };
         state.timeline.add(event);
         let (bytes, age) = (written.config.rotate_bytes, written.config.rotate_seconds);
         if state.timeline.is_due(bytes, age) {
+            let root = root.clone();
+            drop(written);
             live.write(&mut state, &root);
         }
     }
@@ -160,12 +156,7 @@ impl Profiler {
     /// Ends the files and hands over what was seen; `None` where nothing was looked at.
     pub(crate) fn finish(self, facts: Facts) -> Option<(Profile, Option<PathBuf>)> {
         let live = self.0?;
-        let root = live
-            .place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .root
-            .clone();
+        let root = live.place.look().root.clone();
         let events = {
             let mut state = live.state();
             if let Some(root) = &root {
@@ -190,16 +181,9 @@ impl Live {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, state: &mut State, root: &std::path::Path) {
+    fn write(&self, state: &mut State, root: &Path) {
         if let Err(error) = state.timeline.write(root, self.workers) {
-            tracing::warn!(
-                "profiler: {}: {error}; its files end here, training goes on",
-                root.display()
-            );
-            self.place
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .root = None;
+            self.place.give_up(root, &error);
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,36 @@ const MOST_MOMENTS: usize = 10_000;
 /// How often a changed configuration is looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Where files go now; `None` where none are written.
-pub type Place = Arc<Mutex<Written>>;
+/// What is written, and where; both threads look at it, and either may end it.
+#[derive(Clone, Debug)]
+pub struct Place(Arc<Mutex<Written>>);
 
-/// What is written, and where.
-#[derive(Clone, Debug, Default)]
+/// See [`Place`].
+#[derive(Debug)]
 pub struct Written {
+    /// `None` where no files are written.
     pub root: Option<PathBuf>,
     pub config: ProfilerConfig,
+}
+
+impl Place {
+    pub fn new(written: Written) -> Self {
+        Place(Arc::new(Mutex::new(written)))
+    }
+
+    pub fn look(&self) -> MutexGuard<'_, Written> {
+        // It is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Files could not be written.
+    pub fn give_up(&self, root: &Path, error: &std::io::Error) {
+        tracing::warn!(
+            "profiler: {}: {error}; its files end here, training goes on",
+            root.display()
+        );
+        self.look().root = None;
+    }
 }
 
 /// The running thread.
@@ -84,7 +106,7 @@ impl Work {
         let (mut before, mut at) = (Counters::now(), Instant::now());
         let mut looked = Instant::now();
         loop {
-            let period = Duration::from_millis(self.written().config.interval_ms);
+            let period = Duration::from_millis(self.place.look().config.interval_ms);
             let end = match ended.recv_timeout(period) {
                 Err(RecvTimeoutError::Timeout) => false,
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
@@ -108,36 +130,22 @@ impl Work {
         }
     }
 
-    fn written(&self) -> Written {
-        self.place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
     fn look_for_changes(&mut self) {
         if let Some(config) = self.follow.as_mut().and_then(Follow::look) {
             let root = (self.place_of)(&config);
             let state = if root.is_some() { "on" } else { "off" };
             tracing::info!("profiler files: {state}, as the configuration says now");
-            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Written { root, config };
+            *self.place.look() = Written { root, config };
         }
     }
 
     fn take(&mut self, figures: Vec<nvidia::Figure>) {
         let time = crate::files::seconds_since_epoch();
-        let written = self.written();
-        if let Some(root) = &written.root
-            && let Err(error) = append(root, time, &figures)
+        let root = self.place.look().root.clone();
+        if let Some(root) = root
+            && let Err(error) = append(&root, time, &figures)
         {
-            tracing::warn!(
-                "profiler: {}: {error}; its files end here, training goes on",
-                root.display()
-            );
-            self.place
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .root = None;
+            self.place.give_up(&root, &error);
         }
         self.moments += 1;
         if !self.moments.is_multiple_of(self.keep_every) {
@@ -168,7 +176,6 @@ impl Work {
             keep
         });
         self.keep_every *= 2;
-        self.moments /= 2;
     }
 }
 

@@ -4,6 +4,8 @@
 //! decides both.
 
 use plotters::{
+    chart::MeshStyle,
+    coord::ranged1d::{Ranged, ValueFormatter},
     prelude::*,
     style::{FontDesc, FontFamily, FontStyle, RGBColor},
 };
@@ -19,6 +21,27 @@ pub(super) const COLOURS: [RGBColor; 3] = [
 /// Reads on white and on black.
 pub(super) const GREY: RGBColor = RGBColor(0x80, 0x88, 0x94);
 pub(super) const SIZE: (u32, u32) = (560, 300);
+
+/// The font of axes.
+pub(super) fn axis_font() -> FontDesc<'static> {
+    FontDesc::new(FontFamily::SansSerif, 17.0, FontStyle::Normal)
+}
+
+/// What all charts have in common: horizontal lines only, grey axes, their font.
+pub(super) fn plain_mesh<X, Y, XT, YT, DB>(mesh: &mut MeshStyle<X, Y, DB>)
+where
+    X: Ranged<ValueType = XT> + ValueFormatter<XT>,
+    Y: Ranged<ValueType = YT> + ValueFormatter<YT>,
+    DB: DrawingBackend,
+{
+    mesh.disable_x_mesh()
+        .bold_line_style(GREY.mix(0.35))
+        .light_line_style(TRANSPARENT)
+        .axis_style(GREY)
+        .y_labels(6)
+        .label_style(axis_font())
+        .axis_desc_style(axis_font());
+}
 
 /// A line of a chart.
 pub(super) struct Series {
@@ -116,21 +139,13 @@ fn draw(
         .x_label_area_size(44)
         .y_label_area_size(54)
         .build_cartesian_2d(epochs, 0.0..highest)?;
-    let font = FontDesc::new(FontFamily::SansSerif, 17.0, FontStyle::Normal);
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GREY.mix(0.35))
-        .light_line_style(TRANSPARENT)
-        .axis_style(GREY)
-        .x_labels(10)
-        .y_labels(6)
+    let mut mesh = chart.configure_mesh();
+    plain_mesh(&mut mesh);
+    mesh.x_labels(10)
         .y_label_formatter(&|value| match highest < 0.1 && *value != 0.0 {
             true => format!("{value:.0e}"),
             false => format!("{value:.2}"),
         })
-        .label_style(font.clone())
-        .axis_desc_style(font)
         .x_desc("epoch")
         .draw()?;
     if let Some(epoch) = marked.filter(|epoch| (1..=last_epoch).contains(epoch)) {

@@ -6,7 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontDesc, FontFamily, FontStyle};
 
-use super::chart::{COLOURS, GREY, SIZE, legend, responsive};
+use super::chart::{COLOURS, GREY, SIZE, legend, plain_mesh, responsive};
 use super::html::Html;
 use crate::eval::{BINS, Calibration};
 use crate::profiler::{Series, Span};
@@ -16,10 +16,6 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Height of the band in which spans of one kind lie.
 const BAND: u32 = 36;
-
-fn font() -> FontDesc<'static> {
-    FontDesc::new(FontFamily::SansSerif, 17.0, FontStyle::Normal)
-}
 
 /// Draws, and leaves the diagram out of the report where that fails.
 fn figure(title: &str, caption: Html, size: (u32, u32), draw: impl FnOnce(&Area) -> Drawn) -> Html {
@@ -52,18 +48,11 @@ pub(super) fn calibration(calibration: &Calibration) -> Html {
             .x_label_area_size(44)
             .y_label_area_size(54)
             .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(GREY.mix(0.35))
-            .light_line_style(TRANSPARENT)
-            .axis_style(GREY)
-            .x_labels(6)
-            .y_labels(6)
+        let mut mesh = chart.configure_mesh();
+        plain_mesh(&mut mesh);
+        mesh.x_labels(6)
             .x_label_formatter(&|value| format!("{value:.1}"))
             .y_label_formatter(&|value| format!("{value:.1}"))
-            .label_style(font())
-            .axis_desc_style(font())
             .x_desc("probability of the prediction")
             .draw()?;
         let bars = calibration
@@ -141,17 +130,10 @@ fn bars(
             .x_label_area_size(44)
             .y_label_area_size(54)
             .build_cartesian_2d(0..values.len() as i32, 0.0..top)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(GREY.mix(0.35))
-            .light_line_style(TRANSPARENT)
-            .axis_style(GREY)
-            .x_labels(8)
-            .y_labels(6)
+        let mut mesh = chart.configure_mesh();
+        plain_mesh(&mut mesh);
+        mesh.x_labels(8)
             .y_label_formatter(&|value| label(value))
-            .label_style(font())
-            .axis_desc_style(font())
             .x_desc(axis)
             .draw()?;
         chart.draw_series((0..).zip(values).map(|(at, value)| {
@@ -219,18 +201,11 @@ pub(super) fn machine(series: &[Series], spans: &[Span]) -> Html {
                 .x_label_area_size(44)
                 .y_label_area_size(54)
                 .build_cartesian_2d(0.0..end, 0.0..100.0)?;
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .bold_line_style(GREY.mix(0.35))
-                .light_line_style(TRANSPARENT)
-                .axis_style(GREY)
-                .x_labels(8)
-                .y_labels(6)
+            let mut mesh = chart.configure_mesh();
+            plain_mesh(&mut mesh);
+            mesh.x_labels(8)
                 .x_label_formatter(&|value| format!("{value:.0}"))
                 .y_label_formatter(&|value| format!("{value:.0}"))
-                .label_style(font())
-                .axis_desc_style(font())
                 .x_desc("seconds")
                 .draw()?;
             for (series, colour) in shown.iter().zip(COLOURS) {

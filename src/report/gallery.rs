@@ -27,8 +27,17 @@ pub(super) fn image(picture: &Picture) -> Html {
     ))
 }
 
-/// Pictures side by side; nothing without pictures.
+/// Small pictures side by side; nothing without pictures.
 pub(super) fn gallery(pictures: &[Picture]) -> Html {
+    side_by_side("div class=\"gallery\"", pictures)
+}
+
+/// Large ones.
+pub(super) fn large_gallery(pictures: &[Picture]) -> Html {
+    side_by_side("div class=\"gallery large\"", pictures)
+}
+
+fn side_by_side(tag: &str, pictures: &[Picture]) -> Html {
     if pictures.is_empty() {
         return Html::default();
     }
@@ -45,7 +54,7 @@ pub(super) fn gallery(pictures: &[Picture]) -> Html {
                 .within("figure")
         })
         .collect();
-    figures.within("div class=\"gallery\"")
+    figures.within(tag)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The confusion matrix as a picture.
 //!
 //! Input: counts. Output: an SVG with a square for each cell that is not empty, darker the larger its share of the true
-//! class. Drawn by hand, because colours have to follow the page's light or dark style and each square carries its text.
+//! class; where there are too many classes for their names, a second one of those that are confused most. Drawn by hand, because colours have to follow the page's light or dark style and each square carries its text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::{Confusion, html::Html};
@@ -20,7 +21,8 @@ const STRONG: f64 = 0.6;
 
 /// Where things are, in units that are pixels on a wide screen.
 struct Layout {
-    classes: usize,
+    /// Those that are shown, in ascending order.
+    classes: Vec<usize>,
     cell: usize,
     /// Room at the left and at the top.
     margin: usize,
@@ -31,25 +33,10 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(confusion: &Confusion) -> Self {
-        let classes = confusion.counts.len();
-        if classes > MOST_NAMED_CLASSES {
-            let cell = (720 / classes).max(3);
-            return Self {
-                classes,
-                cell,
-                margin: 40,
-                overhang: 24,
-                font: 13,
-                is_named: false,
-            };
-        }
-        let longest = (0..classes)
-            .map(|class| short(confusion.class(class)).chars().count())
-            .max()
-            .unwrap_or(0);
+    fn named(confusion: &Confusion, classes: Vec<usize>) -> Self {
+        let length = |class: &usize| short(confusion.class(*class)).chars().count();
         // A character is about six tenths of the font's size wide.
-        let length = longest * 7 + 8;
+        let length = classes.iter().map(length).max().unwrap_or(0) * 7 + 8;
         Self {
             classes,
             cell: 26,
@@ -60,22 +47,78 @@ impl Layout {
         }
     }
 
+    fn numbered(count: usize) -> Self {
+        Self {
+            classes: (0..count).collect(),
+            cell: (720 / count).max(3),
+            margin: 40,
+            overhang: 24,
+            font: 13,
+            is_named: false,
+        }
+    }
+
     fn side(&self) -> usize {
-        self.classes * self.cell
+        self.classes.len() * self.cell
     }
 
     /// Where text next to the middle of a class's cells has its base line.
-    fn base_line(&self, class: usize) -> usize {
-        class * self.cell + (self.cell + self.font * 3 / 4) / 2
+    fn base_line(&self, place: usize) -> usize {
+        place * self.cell + (self.cell + self.font * 3 / 4) / 2
     }
 }
 
 /// The matrix; nothing without classes.
 pub(super) fn figure(confusion: &Confusion) -> Html {
-    let layout = Layout::of(confusion);
-    if layout.classes == 0 {
-        return Html::default();
+    let classes = confusion.counts.len();
+    let caption = format!(
+        "Rows are true classes, columns are predictions, on the {} split. Green is right, orange is wrong; the stronger, \
+         the larger the share of the true class.",
+        confusion.split
+    );
+    match classes {
+        0 => Html::default(),
+        1..=MOST_NAMED_CLASSES => {
+            let layout = Layout::named(confusion, (0..classes).collect());
+            drawn(confusion, &layout, &caption)
+        }
+        _ => {
+            let numbers = " Classes are numbered in the order of the network's outputs; a square names its two when the pointer rests on it.";
+            let all = drawn(confusion, &Layout::numbered(classes), &(caption + numbers));
+            let chosen = most_confused(confusion);
+            if chosen.is_empty() {
+                return all;
+            }
+            let caption = format!(
+                "The {} classes with most mistakes among them.",
+                chosen.len()
+            );
+            all.and(drawn(
+                confusion,
+                &Layout::named(confusion, chosen),
+                &caption,
+            ))
+        }
     }
+}
+
+/// As many classes as can be named, of the pairs that are confused most, in the order of all classes.
+fn most_confused(confusion: &Confusion) -> Vec<usize> {
+    let mut mistakes: Vec<(usize, usize, u64)> = confusion.cells().collect();
+    mistakes.retain(|(truth, predicted, _)| truth != predicted);
+    mistakes.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+    let mut chosen = BTreeSet::new();
+    for (truth, predicted, _) in mistakes {
+        let pair = [truth, predicted];
+        let more = pair.iter().filter(|class| !chosen.contains(*class)).count();
+        if chosen.len() + more <= MOST_NAMED_CLASSES {
+            chosen.extend(pair);
+        }
+    }
+    chosen.into_iter().collect()
+}
+
+fn drawn(confusion: &Confusion, layout: &Layout, caption: &str) -> Html {
     let (side, margin, font) = (layout.side(), layout.margin, layout.font);
     let (width, height) = (margin + side + layout.overhang, margin + side + 4);
     let mut svg = format!(
@@ -84,18 +127,13 @@ pub(super) fn figure(confusion: &Confusion) -> Html {
          <rect class=\"frame\" width=\"{side}\" height=\"{side}\"/>"
     );
     if layout.is_named {
-        push_names(&mut svg, confusion, &layout);
+        push_names(&mut svg, confusion, layout);
     } else {
-        push_numbers(&mut svg, &layout);
+        push_numbers(&mut svg, layout);
     }
-    push_cells(&mut svg, confusion, &layout);
+    push_cells(&mut svg, confusion, layout);
     svg.push_str("</g></svg>");
-    let caption = format!(
-        "Rows are true classes, columns are predictions, on the {} split. Green is right, orange is wrong; the stronger, \
-         the larger the share of the true class.",
-        confusion.split
-    );
-    let caption = Html::text(&caption).within("figcaption");
+    let caption = Html::text(caption).within("figcaption");
     caption.and(Html(svg)).within("figure class=\"heatmap\"")
 }
 
@@ -112,9 +150,9 @@ fn push(svg: &mut String, piece: std::fmt::Arguments) {
 }
 
 fn push_names(svg: &mut String, confusion: &Confusion, layout: &Layout) {
-    for class in 0..layout.classes {
-        let name = Html::text(&short(confusion.class(class))).0;
-        let at = layout.base_line(class);
+    for (place, class) in layout.classes.iter().enumerate() {
+        let name = Html::text(&short(confusion.class(*class))).0;
+        let at = layout.base_line(place);
         push(
             svg,
             format_args!("<text x=\"-6\" y=\"{at}\" text-anchor=\"end\">{name}</text>"),
@@ -128,7 +166,7 @@ fn push_names(svg: &mut String, confusion: &Confusion, layout: &Layout) {
 
 fn push_numbers(svg: &mut String, layout: &Layout) {
     let side = layout.side();
-    for class in (0..layout.classes).step_by(NUMBERED) {
+    for class in (0..layout.classes.len()).step_by(NUMBERED) {
         let (at, number) = (class * layout.cell, class + 1);
         push(
             svg,
@@ -148,12 +186,16 @@ fn push_numbers(svg: &mut String, layout: &Layout) {
 
 fn push_cells(svg: &mut String, confusion: &Confusion, layout: &Layout) {
     let cell = layout.cell;
+    let place = |class: usize| layout.classes.binary_search(&class).ok();
     for (truth, predicted, count) in confusion.cells() {
+        let (Some(row), Some(column)) = (place(truth), place(predicted)) else {
+            continue;
+        };
         let of_class: u64 = confusion.counts[truth].iter().sum();
         // The root makes single mistakes in large classes visible.
         let strength = (count as f64 / of_class as f64).sqrt().max(PALEST);
         let kind = if truth == predicted { "right" } else { "wrong" };
-        let (x, y) = (predicted * cell, truth * cell);
+        let (x, y) = (column * cell, row * cell);
         let (truth_name, predicted_name) = (confusion.class(truth), confusion.class(predicted));
         let title = Html::text(&format!(
             "{truth_name} → {predicted_name}: {count} of {of_class}"
@@ -167,7 +209,7 @@ fn push_cells(svg: &mut String, confusion: &Confusion, layout: &Layout) {
             ),
         );
         if layout.is_named {
-            let (middle, base_line) = (x + cell / 2, layout.base_line(truth));
+            let (middle, base_line) = (x + cell / 2, layout.base_line(row));
             let class = if strength < STRONG {
                 "count"
             } else {
@@ -221,6 +263,25 @@ mod tests {
             html.contains(">131</text>") && !html.contains("class=\"count"),
             "{html}"
         );
+    }
+
+    #[test]
+    fn of_many_classes_the_most_confused_are_shown_again_with_their_names() {
+        let mut counts = vec![vec![0; 133]; 133];
+        for (class, row) in counts.iter_mut().enumerate() {
+            row[class] = 5;
+        }
+        counts[7][99] = 5;
+        // Each class is once taken for the next: more pairs than there is room for.
+        (0..132).for_each(|class| counts[class][class + 1] += 1);
+        let matrix = confusion(counts);
+        let html = figure(&matrix).0;
+        let (_, second) = html.split_once("</figure>").unwrap();
+        assert!(second.contains("The 24 classes"), "{second}");
+        assert!(second.contains(">class 7</text>") && second.contains(">class 99</text>"));
+        assert!(!second.contains(">class 120</text>"));
+        // The share is that of the whole class, not of what is shown of it.
+        assert!(second.contains("<title>class 7 → class 99: 5 of 11</title>"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::quantity::percent;
+
 /// HTML that may be put into the page as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Html(pub(super) String);
@@ -62,6 +64,20 @@ pub(super) fn section(title: &str, body: Html) -> Html {
         return body;
     }
     Html::text(title).within("h2").and(body).within("section")
+}
+
+/// Bars with a name and a percentage each; `fraction` of 1 fills the width.
+pub(super) fn bars<'a>(rows: impl IntoIterator<Item = (&'a String, f64)>) -> Html {
+    let rows: Html = rows
+        .into_iter()
+        .map(|(name, fraction)| {
+            let name = Html::text(name).within("dt");
+            let bar = Html(format!("<i style=\"width:{:.1}%\"></i>", fraction * 100.0));
+            let value = Html::text(&percent(fraction)).within("span");
+            name.and(bar.within("div").and(value).within("dd"))
+        })
+        .collect();
+    rows.within("dl class=\"bars\"")
 }
 
 /// A table that scrolls by itself where the screen is narrow; nothing if there are no rows.

@@ -9,6 +9,7 @@ use super::html::{Column, Html, table};
 use super::quantity::{fixed, percent};
 use crate::debugger::rules::{RuleOutcome, Status};
 use crate::eval::Calibration;
+use crate::logging::sentence;
 use crate::profiler::Summary;
 
 /// Groups of equal files that are listed.
@@ -65,10 +66,6 @@ pub(super) fn profile(profile: Option<&Summary>) -> Html {
     let Some(profile) = profile.filter(|profile| !profile.phases.is_empty()) else {
         return Html::default();
     };
-    let mut sentence = profile.sentence.clone();
-    if let Some(first) = sentence.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
     let columns = [
         Column::Text("phase"),
         Column::Number("times"),
@@ -98,7 +95,7 @@ pub(super) fn profile(profile: Option<&Summary>) -> Html {
         ],
         fired.map(|rule| [rule.rule.clone(), rule.finding.clone(), rule.advice.clone()]),
     );
-    Html::text(&format!("{sentence}."))
+    Html::text(&sentence(&profile.sentence))
         .within("p")
         .and(diagrams::machine(&profile.series, &profile.spans).within("div class=\"charts\""))
         .and(table(columns, rows))

@@ -3,10 +3,9 @@
 //! Input: [`Predictions`]. Output: a whole HTML document.
 
 use super::diagrams;
-use super::gallery::{Picture, gallery};
-use super::html::{Html, section};
+use super::gallery::{Picture, gallery, large_gallery};
+use super::html::{Html, bars, section};
 use super::page::{document, heading};
-use super::quantity::percent;
 
 /// Photos and what a model says of them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,31 +54,11 @@ fn of_photo(photo: &Photo, classes: &[String]) -> Html {
     if let Some(error) = &photo.error {
         return Html::text(error).within("p");
     }
-    let mut ranked: Vec<(&String, f32)> = classes
-        .iter()
-        .zip(photo.probabilities.iter().copied())
-        .collect();
+    let probabilities = photo.probabilities.iter().map(|p| f64::from(*p));
+    let mut ranked: Vec<(&String, f64)> = classes.iter().zip(probabilities).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let bars: Html = ranked
-        .iter()
-        .take(BARS)
-        .map(|(class, probability)| {
-            let width = 100.0 * probability;
-            let bar = Html(format!("<div><i style=\"width:{width:.1}%\"></i></div>"));
-            let number = Html::text(&percent(f64::from(*probability))).within("span");
-            Html::text(class)
-                .within("dt")
-                .and(bar.and(number).within("dd"))
-        })
-        .collect();
-    let sides =
-        gallery(&photo.pictures)
-            .0
-            .replacen("class=\"gallery\"", "class=\"gallery large\"", 1);
-    let sorted: Vec<f64> = ranked
-        .iter()
-        .map(|(_, probability)| f64::from(*probability))
-        .collect();
+    let sorted: Vec<f64> = ranked.iter().map(|(_, probability)| *probability).collect();
+    ranked.truncate(BARS);
     let examples: Html = photo
         .examples
         .iter()
@@ -89,8 +68,8 @@ fn of_photo(photo: &Photo, classes: &[String]) -> Html {
             title.and(gallery(pictures))
         })
         .collect();
-    Html(sides)
-        .and(bars.within("dl class=\"bars\""))
+    large_gallery(&photo.pictures)
+        .and(bars(ranked))
         .and(diagrams::distribution(&sorted).within("div class=\"charts\""))
         .and(examples)
 }

@@ -145,7 +145,9 @@ impl Job {
 
 /// The JSON object in a file of the job; `None` where there is no such file or it is empty, which is how the platform says
 /// that there is nothing to say.
-fn read_object(path: &std::path::Path) -> Result<Option<serde_json::Map<String, Value>>, JobError> {
+pub(crate) fn read_object(
+    path: &std::path::Path,
+) -> Result<Option<serde_json::Map<String, Value>>, JobError> {
     let failed = |message: String| JobError::File {
         path: path.to_owned(),
         message,

@@ -1,6 +1,6 @@
 //! Where a job's files are.
 //!
-//! Input: the environment and `checkpointconfig.json`. Output: [`Paths`].
+//! Input: the environment, `checkpointconfig.json` and `tensorboardoutputconfig.json`. Output: [`Paths`].
 
 use std::path::{Path, PathBuf};
 
@@ -20,10 +20,15 @@ pub struct Paths {
     pub model: PathBuf,
     /// Becomes `output.tar.gz`.
     pub output_data: PathBuf,
+    /// Where SageMaker fetches TensorBoard's files from, if the job has a TensorBoardOutputConfig.
+    pub tensorboard: Option<PathBuf>,
     /// Synchronised with S3 while the job runs, restored when it is started again.
     pub checkpoints: PathBuf,
     /// Its first 1,024 characters become the job's FailureReason.
     pub failure: PathBuf,
+    /// What the debugger and the profiler are asked for; the files need not exist.
+    pub hook_config: PathBuf,
+    pub profiler_config: PathBuf,
 }
 
 impl Paths {
@@ -58,32 +63,47 @@ impl Paths {
             Some(path) => PathBuf::from(path),
             None => base.join(place),
         };
+        let config = or("SM_INPUT_CONFIG_DIR", "input/config");
+        // Amazon's hooks look for these two files under the same variables.
+        let file = |variable: &str, name: &str| match environment.get(variable) {
+            Some(path) => PathBuf::from(path),
+            None => config.join(name),
+        };
         Paths {
-            config: or("SM_INPUT_CONFIG_DIR", "input/config"),
+            hook_config: file("SMDEBUG_CONFIG_FILE_PATH", "debughookconfig.json"),
+            profiler_config: file("SMPROFILER_CONFIG_PATH", "profilerconfig.json"),
             data: or("SM_INPUT_DIR", "input").join("data"),
             model: or("SM_MODEL_DIR", "model"),
             output_data: or("SM_OUTPUT_DATA_DIR", "output/data"),
+            tensorboard: None,
             checkpoints: base.join("checkpoints"),
             failure: or("SM_OUTPUT_DIR", "output").join("failure"),
             base: base.to_owned(),
+            config,
         }
     }
 
-    /// Puts the checkpoints where the job's CheckpointConfig says.
+    /// Puts the checkpoints and TensorBoard's files where the job's CheckpointConfig and TensorBoardOutputConfig say.
     ///
     /// # Errors
-    /// A `checkpointconfig.json` that is not a JSON object.
-    pub fn with_checkpoint_config(mut self) -> Result<Self, JobError> {
-        let config = read_object(&self.config_file("checkpointconfig.json"))?;
-        let local = config.as_ref().and_then(|config| {
-            let mut entries = config.iter();
-            let entry = entries.find(|(key, _)| key.eq_ignore_ascii_case("LocalPath"));
-            entry.and_then(|(_, path)| path.as_str())
-        });
-        if let Some(local) = local.filter(|path| !path.is_empty()) {
-            self.checkpoints = self.rooted(Path::new(local));
+    /// One of their files is not a JSON object.
+    pub fn with_output_configs(mut self) -> Result<Self, JobError> {
+        if let Some(path) = self.local_path("checkpointconfig.json")? {
+            self.checkpoints = path;
         }
+        self.tensorboard = self.local_path("tensorboardoutputconfig.json")?;
         Ok(self)
+    }
+
+    /// The `LocalPath` in a file of `input/config`; `None` where there is no file, or it names none.
+    fn local_path(&self, file: &str) -> Result<Option<PathBuf>, JobError> {
+        let config = read_object(&self.config_file(file))?.unwrap_or_default();
+        let mut entries = config.iter();
+        let entry = entries.find(|(key, _)| key.eq_ignore_ascii_case("LocalPath"));
+        let path = entry.and_then(|(_, path)| path.as_str());
+        Ok(path
+            .filter(|path| !path.is_empty())
+            .map(|path| self.rooted(Path::new(path))))
     }
 
     /// A path as the platform names it: under another root its own mount means that root.
@@ -97,14 +117,6 @@ impl Paths {
     /// Where the profiler's files go; `asked` is the `LocalPath` of its configuration.
     pub fn profiler(&self, asked: Option<&Path>) -> PathBuf {
         self.rooted(asked.unwrap_or(Path::new("/opt/ml/output/profiler")))
-    }
-
-    /// The profiler's configuration; Amazon's hook looks for it under the same variable.
-    pub fn profiler_config(&self) -> PathBuf {
-        match std::env::var_os("SMPROFILER_CONFIG_PATH") {
-            Some(file) => file.into(),
-            None => self.config_file("profilerconfig.json"),
-        }
     }
 
     /// Where the debugger's tensors go; `asked` is the `LocalPath` of its configuration.
@@ -202,10 +214,10 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("input/config")).unwrap();
         let said = |text: &str| {
             std::fs::write(dir.path().join("input/config/checkpointconfig.json"), text).unwrap();
-            paths().with_checkpoint_config().map(|p| p.checkpoints)
+            paths().with_output_configs().map(|p| p.checkpoints)
         };
         let usual = dir.path().join("checkpoints");
-        assert_eq!(paths().with_checkpoint_config().unwrap().checkpoints, usual);
+        assert_eq!(paths().with_output_configs().unwrap().checkpoints, usual);
         for nothing in ["", "null", "{}", r#"{"S3Uri":"s3://b/c","LocalPath":""}"#] {
             assert_eq!(said(nothing).unwrap(), usual, "{nothing}");
         }

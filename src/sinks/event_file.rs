@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{SinkError, proto::Message, tfrecord};
+use super::{SinkError, histogram::Histogram, proto::Message, tfrecord};
 
 /// Field numbers of TensorBoard's `Event` message.
 mod field {
@@ -143,17 +143,51 @@ pub(super) fn scalars_event(wall_time: f64, step: usize, scalars: &[(String, f64
 /// A text for TensorBoard's text tab, as its plugin wants it: a tensor of strings.
 pub(super) fn text_event(wall_time: f64, step: usize, tag: &str, markdown: &str) -> Message {
     const DT_STRING: u64 = 7;
-    let shape = Message::new().message(2, &Message::new().varint(1, 1));
-    let tensor = Message::new()
-        .varint(1, DT_STRING)
-        .message(2, &shape)
-        .string(8, markdown);
-    let metadata = Message::new().message(1, &Message::new().string(1, "text"));
-    let value = Message::new()
-        .string(1, tag)
-        .message(8, &tensor)
-        .message(9, &metadata);
-    event(wall_time, step).message(field::SUMMARY, &Message::new().message(1, &value))
+    let tensor = tensor(DT_STRING, &[1]).string(8, markdown);
+    plugin_event(wall_time, step, "text", [(tag, tensor)])
+}
+
+/// Histograms of one step by tag, as TensorFlow 2 writes them: rows of left edge, right edge and count.
+pub(super) fn histograms_event(
+    wall_time: f64,
+    step: usize,
+    histograms: &[(String, Histogram)],
+) -> Message {
+    const DT_DOUBLE: u64 = 2;
+    let tensors = histograms.iter().map(|(tag, histogram)| {
+        let rows = &histogram.buckets;
+        let numbers = rows
+            .iter()
+            .flatten()
+            .flat_map(|number| number.to_le_bytes());
+        let content: Vec<u8> = numbers.collect();
+        let tensor = tensor(DT_DOUBLE, &[rows.len() as u64, 3]).bytes(4, &content);
+        (tag.as_str(), tensor)
+    });
+    plugin_event(wall_time, step, "histograms", tensors)
+}
+
+/// A `TensorProto` without values.
+fn tensor(dtype: u64, shape: &[u64]) -> Message {
+    let dim = |shape: Message, size: &u64| shape.message(2, &Message::new().varint(1, *size));
+    let shape = shape.iter().fold(Message::new(), dim);
+    Message::new().varint(1, dtype).message(2, &shape)
+}
+
+/// Tensors by tag, for a plugin of TensorBoard.
+fn plugin_event<'a>(
+    wall_time: f64,
+    step: usize,
+    plugin: &str,
+    tensors: impl IntoIterator<Item = (&'a str, Message)>,
+) -> Message {
+    let metadata = Message::new().message(1, &Message::new().string(1, plugin));
+    let value = |summary: Message, (tag, tensor): (&str, Message)| {
+        let value = Message::new().string(1, tag).message(8, &tensor);
+        summary.message(1, &value.message(9, &metadata))
+    };
+    let summary = tensors.into_iter().fold(Message::new(), value);
+    event(wall_time, step).message(field::SUMMARY, &summary)
 }
 
 #[cfg(test)]

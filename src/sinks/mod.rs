@@ -7,6 +7,7 @@
 mod csv;
 mod event;
 mod event_file;
+mod histogram;
 mod metric_line;
 mod metric_table;
 mod progress;
@@ -19,6 +20,7 @@ pub use csv::CsvSink;
 pub use event::{
     BestMetric, EpochMetrics, EvaluationStep, Event, RunStarted, StepMetrics, TestMetrics,
 };
+pub use histogram::{Histogram, HistogramFile};
 pub use metric_line::MetricLineSink;
 pub use metric_table::metric_definitions;
 pub use progress::ProgressSink;

@@ -64,11 +64,8 @@ impl Loaders {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             workers: self.config.workers,
             batch_size: self.config.batch_size,
-            image_size: self.config.image_size as usize,
             is_gpu: !device.is_cpu,
-            frozen: self.config.freeze,
             decode_seconds: self.stats.decode_seconds(),
-            decoded: self.stats.decoded(),
             cached: self.stats.cached(),
             cache_needed_mb: match self.cache.is_empty() {
                 true => self.image_megabytes() * images as f64,

@@ -70,7 +70,8 @@ impl Run {
                 "no epoch was finished: the model that is written has not been measured"
             );
         }
-        let hurried = matches!(ended, Ended::Stopped(_));
+        // Who told a rule to end the training has time for the test split.
+        let hurried = matches!(ended, Ended::Stopped(stop) if stop != Stop::Rule);
         let test = match hurried {
             true => None,
             false => self.test(&best, loaders, feeds, sinks)?,

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::feeds::{Feeds, Loaders};
 use super::run::{Run, TrainError};
-use crate::config::{DebuggerChoice, RulesAction};
-use crate::debugger::rules::RuleOutcome;
-use crate::debugger::{Debugger, Epochs, HookConfig, SAVE_INTERVAL, Setup};
+use crate::config::{DebuggerChoice, RulesAction, TrainConfig};
+use crate::debugger::rules::{Rule, RuleOutcome};
+use crate::debugger::{Debugger, Epochs, HookConfig, Output, SAVE_INTERVAL, Setup};
 use crate::model::ResNet;
 use crate::profiler::{self, Follow, Profiler, ProfilerConfig, Summary, write_reports};
 
@@ -17,6 +17,27 @@ use crate::profiler::{self, Follow, Profiler, ProfilerConfig, Summary, write_rep
 const LOOKS_PER_EPOCH: usize = 10;
 /// Steps between two looks at the least: one costs up to half a step.
 const FEWEST_STEPS: usize = 50;
+
+/// What is read before a run begins.
+pub struct Inside {
+    /// What the file says that `--debugger` names.
+    hook: Option<HookConfig>,
+    rules: Vec<Box<dyn Rule>>,
+}
+
+impl Inside {
+    /// # Errors
+    /// A file that cannot be used, or a rule that lacks what it compares with.
+    pub fn read(config: &TrainConfig) -> Result<Self, TrainError> {
+        Ok(Inside {
+            hook: match &config.debugger {
+                DebuggerChoice::File(file) => HookConfig::read(Path::new(file))?,
+                DebuggerChoice::Off | DebuggerChoice::Usual => None,
+            },
+            rules: config.rules.build().map_err(TrainError::Rule)?,
+        })
+    }
+}
 
 /// What became of the rules, and where the time went.
 #[derive(Debug, Default)]
@@ -27,36 +48,43 @@ pub struct Seen {
 
 impl Run {
     /// The look inside that was asked for.
-    pub(super) fn debugger(&self, model: &ResNet, feeds: &Feeds) -> Result<Debugger, TrainError> {
+    pub(super) fn debugger(
+        &self,
+        inside: Inside,
+        model: &ResNet,
+        feeds: &Feeds,
+    ) -> Result<Debugger, TrainError> {
         let config = &self.config;
         let batches = feeds.train.batches();
         let asked = config.debugger_save_interval;
         let interval = asked.unwrap_or((batches / LOOKS_PER_EPOCH).max(FEWEST_STEPS));
-        let hook = match &config.debugger {
-            DebuggerChoice::Off => None,
+        let hook = match config.debugger {
             DebuggerChoice::Usual => {
                 let large = asked.unwrap_or(SAVE_INTERVAL);
                 Some(HookConfig::usual(interval, large))
             }
-            DebuggerChoice::File(file) => HookConfig::read(Path::new(file))?,
+            DebuggerChoice::Off | DebuggerChoice::File(_) => inside.hook,
         };
-        let hook = hook.map(|hook| {
-            let folder = self.folder.tensors(hook.local_path.as_deref());
-            tracing::info!("debugger: tensors go to {}", folder.display());
-            (hook, folder)
+        let output = hook.map(|hook| {
+            let tensors = self.folder.tensors(hook.local_path.as_deref());
+            tracing::info!("debugger: tensors go to {}", tensors.display());
+            Output {
+                hook,
+                tensors,
+                histograms: self.folder.tensorboard().join("debugger"),
+            }
         });
-        let stops = config.rules_action == RulesAction::Stop;
         Ok(Debugger::start(Setup {
-            hook,
-            rules: config.rules.clone(),
+            output,
+            rules: inside.rules,
             rules_interval: interval,
-            stop: stops.then(|| self.stop.clone()),
-            own_stop: self.stop.clone(),
+            stop: self.stop.clone(),
+            every_rule_stops: config.rules_action == RulesAction::Stop,
             epochs: Epochs {
                 train_batches: batches,
                 valid_batches: feeds.valid.batches(),
             },
-            layer_tensors: model.config().layer_tensors(),
+            network: model.config().clone(),
         })?)
     }
 
@@ -73,7 +101,6 @@ impl Run {
         let folder = self.folder.clone();
         let setup = profiler::Setup {
             gpu: (!self.device.is_cpu).then(|| self.device.device.clone()),
-            root: folder.profiler(&config),
             config,
             follow,
             place_of: Box::new(move |config| folder.profiler(config)),

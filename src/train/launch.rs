@@ -2,18 +2,17 @@
 //!
 //! Input: the resolved configuration and a [`Request`]. Output: [`Trained`], what the run came to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::fit::Ended;
+use super::inside::Inside;
 use super::rescue::stopped_early;
 use super::run::{Run, TrainError};
 use super::setup::{data_identity, open_data};
 use super::start::{continued, fresh};
 use super::{StopSignal, summary};
-use crate::config::{DebuggerChoice, Resolved, TrainConfig};
+use crate::config::Resolved;
 use crate::data::{DataSource, Opening};
-use crate::debugger::rules::build;
-use crate::debugger::{DebuggerError, HookConfig};
 use crate::demo;
 use crate::device::{Selected, select};
 use crate::run_folder::{RunArgs, RunFolder};
@@ -65,7 +64,8 @@ pub struct Trained {
 pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError> {
     let device = select(resolved.config.device)?;
     device.check(resolved.config.precision)?;
-    check_debugger(&resolved.config)?;
+    // What cannot be looked for is told before a folder is made.
+    let inside = Inside::read(&resolved.config)?;
     tracing::info!("device: {} ({})", device.name, device.why);
     let (folder, resumed) = match &request.destination {
         Destination::Resumed(folder) => (folder.clone(), true),
@@ -79,7 +79,7 @@ pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError
         }
     };
     let is_new = matches!(request.destination, Destination::New { .. });
-    let ended = start(resolved, request, folder.clone(), device, resumed);
+    let ended = start(resolved, request, folder.clone(), device, inside, resumed);
     if is_new && ended.is_err() {
         folder.remove_if_untouched();
     }
@@ -89,23 +89,12 @@ pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError
     })
 }
 
-/// A hook that cannot be made is told before a folder is.
-fn check_debugger(config: &TrainConfig) -> Result<(), TrainError> {
-    if let DebuggerChoice::File(file) = &config.debugger {
-        HookConfig::read(Path::new(file))?;
-    }
-    let rules = config.rules.rules.iter().map(build);
-    rules
-        .collect::<Result<Vec<_>, _>>()
-        .map(drop)
-        .map_err(|problem| DebuggerError::Rule(problem).into())
-}
-
 fn start(
     resolved: Resolved,
     request: Request,
     folder: RunFolder,
     device: Selected,
+    inside: Inside,
     resumed: bool,
 ) -> Result<Ended, TrainError> {
     let config = resolved.config.clone();
@@ -170,5 +159,5 @@ fn start(
         is_job,
         feature_cache: request.feature_cache,
     };
-    run.execute(state, identity)
+    run.execute(state, identity, inside)
 }

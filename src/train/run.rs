@@ -23,6 +23,7 @@ use super::feature_pass::Store;
 use super::feeds::{Feeds, Loaders, Watchers, build_feeds};
 use super::finish::Trained;
 use super::fit::{Ended, FitError, Plan, fit};
+use super::inside::Inside;
 use super::keeper::Keeper;
 use super::loss::Loss;
 use super::{Schedule, Stop, StopSignal, summary};
@@ -83,6 +84,8 @@ pub enum TrainError {
     HookConfig(#[from] HookConfigError),
     #[error(transparent)]
     Debugger(#[from] DebuggerError),
+    #[error("--rules: {0}")]
+    Rule(String),
     #[error("--profiler: no thread can be started ({0}); --profiler false does without")]
     Profiler(std::io::Error),
     #[error("signals cannot be listened to: {0}")]
@@ -108,6 +111,7 @@ impl Run {
         mut self,
         state: TrainState,
         identity: String,
+        inside: Inside,
     ) -> Result<Ended, TrainError> {
         self.note_architecture(&state.model);
         self.folder
@@ -138,10 +142,12 @@ impl Run {
                 (Ok((state, Ended::Stopped(stop))), Vec::new(), None)
             }
             Ok(Some(feeds)) => {
-                let debugger = self.debugger(&state.model, &feeds)?;
-                let inside = (&debugger, &profiler);
-                let fitted = self.fit(state, &feeds, inside, identity, &mut sinks);
-                (fitted, debugger.finish(), Some(feeds))
+                let debugger = self.debugger(inside, &state.model, &feeds)?;
+                let watching = (&debugger, &profiler);
+                let fitted = self.fit(state, &feeds, watching, identity, &mut sinks);
+                let rules = debugger.finish();
+                self.stop.forget_rule();
+                (fitted, rules, Some(feeds))
             }
         };
         // What was seen of a training that failed is worth most.
@@ -180,7 +186,7 @@ impl Run {
         Sinks::new()
             .with(CsvSink::new(csv))
             .with(MetricLineSink::stdout(terminal()))
-            .with(TensorBoardSink::new(self.folder.path()))
+            .with(TensorBoardSink::new(self.folder.tensorboard()))
             .with(ProgressSink::new(terminal()))
     }
 

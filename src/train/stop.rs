@@ -1,6 +1,6 @@
-//! Being asked to stop: Ctrl-C on a terminal, SIGTERM from SageMaker or Docker.
+//! Being asked to stop: Ctrl-C on a terminal, SIGTERM from SageMaker or Docker, a rule that has seen enough.
 //!
-//! Input: signals. Output: [`StopSignal`], looked at between steps. The first signal asks the loop to end in good order;
+//! Input: signals, and [`StopSignal::of_rule`]. Output: [`StopSignal`], looked at between steps. The first signal asks the loop to end in good order;
 //! a second Ctrl-C ends the program at once.
 
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub enum Stop {
     Interrupt,
     /// SIGTERM: keep a checkpoint, finish the artifact from the best epoch and report success.
     Terminate,
+    /// A rule has fired that ends the run: as with SIGTERM.
+    Rule,
 }
 
 /// A flag per signal.
@@ -25,6 +27,7 @@ pub enum Stop {
 pub struct StopSignal {
     interrupt: Arc<AtomicBool>,
     terminate: Arc<AtomicBool>,
+    rule: Arc<AtomicBool>,
     /// Whether there is something to save by now.
     started: Arc<AtomicBool>,
 }
@@ -81,21 +84,27 @@ impl StopSignal {
         }
     }
 
-    /// Asks for what SIGTERM asks for.
-    pub fn terminate(&self) {
-        self.terminate.store(true, Ordering::Relaxed);
+    /// A rule ends the run.
+    pub fn of_rule(&self) {
+        self.rule.store(true, Ordering::Relaxed);
     }
 
-    /// What was asked for so far; SIGTERM counts more.
+    /// The training is over: a rule that has fired, or fires on the last steps, has nothing left to end.
+    pub fn forget_rule(&self) {
+        self.rule.store(false, Ordering::Relaxed);
+    }
+
+    /// What was asked for so far: SIGTERM counts more than Ctrl-C, and either more than a rule.
     pub fn requested(&self) -> Option<Stop> {
-        match (
-            self.terminate.load(Ordering::Relaxed),
-            self.interrupt.load(Ordering::Relaxed),
-        ) {
-            (true, _) => Some(Stop::Terminate),
-            (false, true) => Some(Stop::Interrupt),
-            (false, false) => None,
-        }
+        let asked = [
+            (&self.terminate, Stop::Terminate),
+            (&self.interrupt, Stop::Interrupt),
+            (&self.rule, Stop::Rule),
+        ];
+        let first = asked
+            .into_iter()
+            .find(|(flag, _)| flag.load(Ordering::Relaxed));
+        first.map(|(_, stop)| stop)
     }
 }
 
@@ -104,9 +113,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn termination_outranks_an_interrupt() {
+    fn termination_outranks_an_interrupt_and_that_a_rule() {
         let signal = StopSignal::default();
         assert_eq!(signal.requested(), None);
+        signal.of_rule();
+        assert_eq!(signal.requested(), Some(Stop::Rule));
+        signal.forget_rule();
+        assert_eq!(signal.requested(), None);
+        signal.of_rule();
         signal.interrupt.store(true, Ordering::Relaxed);
         assert_eq!(signal.requested(), Some(Stop::Interrupt));
         signal.terminate.store(true, Ordering::Relaxed);

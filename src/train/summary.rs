@@ -233,6 +233,9 @@ impl Findings<'_> {
             Ended::Stopped(Stop::Terminate) => {
                 tracing::info!("\nstopped by SIGTERM after {epochs} epochs")
             }
+            Ended::Stopped(Stop::Rule) => {
+                tracing::info!("\nstopped by a rule after {epochs} epochs")
+            }
             Ended::Stopped(Stop::Interrupt) => {
                 tracing::info!("\ninterrupted after {epochs} epochs")
             }

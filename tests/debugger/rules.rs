@@ -345,9 +345,12 @@ fn a_rule_may_end_the_training_and_the_best_model_stays() {
         "{ended:#?}"
     );
     assert!(
-        ended.epochs().len() < 399 && ended.stderr.contains("stopped"),
+        ended.epochs().len() < 399 && ended.stderr.contains("stopped by a rule after"),
         "{ended:#?}"
     );
+    assert!(!ended.stderr.contains("SIGTERM"), "{ended:#?}");
+    // There is time for the test split, other than after a signal.
+    assert!(ended.stderr.contains("  test: "), "{ended:#?}");
     assert!(sandbox.path("run/model/model.safetensors").exists());
     assert!(sandbox.text("run/report.html").contains("Overtraining"));
 }

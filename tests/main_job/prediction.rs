@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     pictures::CLASSES,
-    run::{Sandbox, finish},
+    run::{Sandbox, finish, python},
 };
 
 fn json_lines(text: &str) -> Vec<Value> {
@@ -243,4 +243,46 @@ fn nobody_reading_is_no_panic() {
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
     assert_eq!(sandbox.results("unread").len(), 3);
+}
+
+/// The expected calibration error and the Brier score, from what `predict` says of each photo.
+const CALIBRATION: &str = r#"
+import json, sys
+import numpy
+lines, classes = [open(path) for path in sys.argv[1:]]
+classes = json.load(classes)
+rows, targets = [], []
+for line in map(json.loads, lines):
+    by_class = {each["class"]: each["probability"] for each in line["predictions"]}
+    rows.append([by_class[name] for name in classes])
+    folder = line["image"].split("/")[-2]
+    targets.append(classes.index(folder))
+p, y = numpy.array(rows), numpy.array(targets)
+confidence, right = p.max(1), p.argmax(1) == y
+bins = numpy.clip(numpy.ceil(confidence * 15).astype(int), 1, 15)
+ece = sum(abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in range(1, 16) if (bins == b).any())
+print(json.dumps({"ece": ece, "top1": right.mean(), "images": len(y)}))
+"#;
+
+#[test]
+fn numpy_computes_the_same_calibration() {
+    let sandbox = Sandbox::with_model();
+    let scores = sandbox.run(&["eval", "run", "--data", "data", "--json"]);
+    let scores: Value = serde_json::from_str(&scores.succeeded().stdout).unwrap();
+    let folders = CLASSES.map(|(class, _)| format!("data/test/{class}"));
+    let mut predict = vec!["predict", "--model", "run", "--json", "--top-k", "3"];
+    predict.extend(folders.iter().map(String::as_str));
+    let answers = sandbox.run(&predict).succeeded().stdout;
+    fs::write(sandbox.path("answers"), answers).unwrap();
+    let classes = sandbox.json("run/model/manifest.json")["classes"].to_string();
+    fs::write(sandbox.path("classes"), classes).unwrap();
+    let files = [sandbox.path("answers"), sandbox.path("classes")];
+    let Some(found) = python(&["numpy"], CALIBRATION, &[&files[0], &files[1]]) else {
+        return;
+    };
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found["images"], scores["images"]);
+    assert_eq!(found["top1"], scores["top1"]);
+    let difference = found["ece"].as_f64().unwrap() - scores["ece"].as_f64().unwrap();
+    assert!(difference.abs() < 1e-5, "{found} {scores}");
 }

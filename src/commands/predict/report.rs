@@ -1,17 +1,16 @@
 //! `predict --report`: a page about each photo.
 //!
-//! Input: the model and the photos. Output: one HTML file.
+//! Input: the model, and the photos with what it said of them. Output: one HTML file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use burn::tensor::activation::softmax;
 use image::{Rgb, RgbImage};
 
+use super::{Answer, Seen, network_input};
 use crate::artifact::Artifact;
 use crate::commands::CommandError;
-use crate::data::{Batch, DecodeLimits, decode_file, jpeg};
+use crate::data::jpeg;
 use crate::device::Selected;
-use crate::feed::normalise;
 use crate::model::ActivationMap;
 use crate::report::{Photo, Picture, Predictions, write_predictions};
 
@@ -21,26 +20,14 @@ const OPACITY: f32 = 0.65;
 const WEAK: [f32; 3] = [70.0, 30.0, 180.0];
 const STRONG: [f32; 3] = [255.0, 200.0, 40.0];
 
-/// Writes the page. A photo that cannot be read is named there.
+/// Writes the page.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(
-    path: &Path,
-    artifact: &Artifact,
-    photos: &[PathBuf],
-    device: &Selected,
-) -> Result<(), CommandError> {
-    let photos: Vec<Photo> = photos
-        .iter()
-        .map(|photo| look(artifact, photo, device))
-        .collect();
+pub fn write(path: &Path, artifact: &Artifact, photos: Vec<Photo>) -> Result<(), CommandError> {
+    let architecture = artifact.manifest.network.architecture;
     let page = Predictions {
-        model: format!(
-            "{} ({})",
-            artifact.path().display(),
-            artifact.manifest.network.architecture
-        ),
+        model: format!("{} ({architecture})", artifact.path.display()),
         created: crate::files::now_utc(),
         classes: artifact.manifest.classes.clone(),
         photos,
@@ -51,43 +38,29 @@ pub fn write(
     Ok(())
 }
 
-fn look(artifact: &Artifact, path: &Path, device: &Selected) -> Photo {
+/// A photo's part of the page; one that could not be read is named with the reason.
+pub fn photo(artifact: &Artifact, path: &Path, answer: &Answer, device: &Selected) -> Photo {
     let name = path
         .file_name()
         .unwrap_or(path.as_os_str())
         .to_string_lossy()
         .into_owned();
-    match look_at(artifact, path, device) {
-        Ok(photo) => Photo { name, ..photo },
+    match answer {
+        Ok(seen) => Photo {
+            name,
+            ..explained(artifact, seen, device)
+        },
         Err(error) => Photo {
             name,
-            error: Some(error),
+            error: Some(error.clone()),
             ..Default::default()
         },
     }
 }
 
-fn look_at(artifact: &Artifact, path: &Path, device: &Selected) -> Result<Photo, String> {
-    let preprocess = &artifact.manifest.preprocess;
-    let image = decode_file(path, &DecodeLimits::default())
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    let pixels = preprocess.apply(&image);
-    let side = preprocess.crop;
-    let batch = Batch {
-        index: 0,
-        images: pixels.clone(),
-        targets: vec![0],
-        indices: vec![0],
-        height: side as usize,
-        width: side as usize,
-    };
-    let input = normalise(&batch, preprocess, &device.device);
-    let logits = artifact.model.fused().forward(input.clone());
-    let probabilities: Vec<f32> = softmax(logits, 1)
-        .into_data()
-        .convert::<f32>()
-        .iter::<f32>()
-        .collect();
+fn explained(artifact: &Artifact, seen: &Seen, device: &Selected) -> Photo {
+    let side = artifact.manifest.preprocess.crop;
+    let probabilities = seen.probabilities.clone();
     let mut ranked: Vec<usize> = (0..probabilities.len()).collect();
     ranked.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
     let class = |class: usize| {
@@ -99,27 +72,28 @@ fn look_at(artifact: &Artifact, path: &Path, device: &Selected) -> Result<Photo,
             .unwrap_or_default()
     };
     let best = ranked.first().copied().unwrap_or(0);
-    let seen = RgbImage::from_raw(side, side, pixels).unwrap_or_default();
-    let mut pictures = vec![picture(&seen, "the photo as the network saw it".into())];
+    let shown = RgbImage::from_raw(side, side, seen.pixels.clone()).unwrap_or_default();
+    let mut pictures = vec![picture(&shown, "the photo as the network saw it".into())];
+    let input = network_input(artifact, seen.pixels.clone(), device);
     if let Some(map) = artifact.model.activation_maps(input, &[best]).first() {
         let words = format!(
             "what speaks for {} (Grad-CAM): the brighter, the more",
             class(best)
         );
-        pictures.push(picture(&heated(&seen, map), words));
+        pictures.push(picture(&heated(&shown, map), words));
     }
     let examples = ranked
         .iter()
         .take(2)
         .map(|index| (class(*index), examples(artifact, *index)));
-    Ok(Photo {
+    Photo {
         pictures: pictures.into_iter().flatten().collect(),
         examples: examples
             .filter(|(_, pictures)| !pictures.is_empty())
             .collect(),
         probabilities,
         ..Default::default()
-    })
+    }
 }
 
 fn picture(image: &RgbImage, words: String) -> Option<Picture> {

@@ -65,7 +65,7 @@ pub fn run(args: &TuneArgs) -> Result<ExitCode, CommandError> {
             );
             Ok(ExitCode::from(match stop {
                 Stop::Interrupt => INTERRUPTED,
-                Stop::Terminate => TERMINATED,
+                Stop::Terminate | Stop::Rule => TERMINATED,
             }))
         }
     }

@@ -3,6 +3,7 @@
 //! Input: the files and their digests. Output: groups of equal files, flagged where they cross splits or classes.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -23,23 +24,34 @@ pub struct Duplicate {
     pub across_classes: bool,
 }
 
+/// Positions of equal keys, each key that occurs more than once, in the order of their first position.
+pub(in crate::data) fn equal<K: Eq + Hash>(
+    keys: impl Iterator<Item = Option<K>>,
+) -> Vec<(K, Vec<usize>)> {
+    let mut by_key: HashMap<K, Vec<usize>> = HashMap::new();
+    for (position, key) in keys.enumerate() {
+        if let Some(key) = key {
+            by_key.entry(key).or_default().push(position);
+        }
+    }
+    let mut groups: Vec<_> = by_key
+        .into_iter()
+        .filter(|(_, members)| members.len() > 1)
+        .collect();
+    groups.sort_unstable_by_key(|(_, members)| members[0]);
+    groups
+}
+
 /// Groups `files` by content, in the order of their first file. Empty files are left out: they are broken, not equal.
 pub(super) fn find(
     files: &[File<'_>],
     scans: &[Scan],
     relative: impl Fn(&Path) -> PathBuf,
 ) -> Vec<Duplicate> {
-    let mut by_digest: HashMap<[u8; 32], Vec<usize>> = HashMap::new();
-    for (i, scan) in scans.iter().enumerate() {
-        if let Some(digest) = scan.sha256.filter(|_| scan.bytes > 0) {
-            by_digest.entry(digest).or_default().push(i);
-        }
-    }
-    let mut groups: Vec<_> = by_digest
-        .into_iter()
-        .filter(|(_, members)| members.len() > 1)
-        .collect();
-    groups.sort_unstable_by_key(|(_, members)| members[0]);
+    let digests = scans
+        .iter()
+        .map(|scan| scan.sha256.filter(|_| scan.bytes > 0));
+    let groups = equal(digests);
     let duplicate = |(digest, members): ([u8; 32], Vec<usize>)| {
         let first = &files[members[0]];
         Duplicate {

@@ -5,7 +5,7 @@ use fancy_regex::Regex;
 use super::spec::{Options, expression};
 use super::values::first_found;
 use super::{Need, Rule, Verdict};
-use crate::debugger::tensor::{HostTensor, StepRecord, Values};
+use crate::debugger::tensor::{HostTensor, StepRecord};
 
 /// Values of a unit at the least: one percent of fewer is less than one.
 const FEWEST_VALUES: usize = 100;
@@ -21,38 +21,55 @@ fn activity(tensor: &HostTensor, is_active: impl Fn(f64) -> bool) -> Option<Vec<
         return None;
     }
     let mut active = vec![0usize; *units];
-    let mut add = |run: usize, count: usize| active[run % units] += count;
-    match &tensor.values {
-        Values::F32(values) => {
-            for (run, values) in values.chunks_exact(inner).enumerate() {
-                add(
-                    run,
-                    values.iter().filter(|x| is_active(f64::from(**x))).count(),
-                );
-            }
-        }
-        _ => {
-            for (run, values) in tensor.to_f64().chunks_exact(inner).enumerate() {
-                add(run, values.iter().filter(|x| is_active(**x)).count());
-            }
-        }
+    for (run, count) in tensor.counts(inner, is_active).into_iter().enumerate() {
+        active[run % units] += count;
     }
     let percent = |count: usize| 100.0 * count as f64 / each as f64;
     Some(active.into_iter().map(percent).collect())
 }
 
+/// From where on a unit counts as inactive, and a layer as lost; both in percent.
+struct Thresholds {
+    inactivity: f64,
+    layer: f64,
+}
+
+impl Thresholds {
+    fn new(options: &Options) -> Result<Self, String> {
+        Ok(Thresholds {
+            inactivity: options.number("threshold_inactivity", 1.0)?,
+            layer: options.number("threshold_layer", 50.0)?,
+        })
+    }
+
+    fn parameters(&self) -> [(&'static str, String); 2] {
+        [
+            ("threshold_inactivity", self.inactivity.to_string()),
+            ("threshold_layer", self.layer.to_string()),
+        ]
+    }
+
+    /// The inactive units and their share in percent, where they are too many.
+    fn exceeded(&self, activity: &[f64]) -> Option<(usize, f64)> {
+        let inactive = activity
+            .iter()
+            .filter(|share| **share < self.inactivity)
+            .count();
+        let percent = 100.0 * inactive as f64 / activity.len() as f64;
+        (percent > self.layer).then_some((inactive, percent))
+    }
+}
+
 /// ReLUs that are zero for nearly every input. A unit is a channel: its weights are shared, so it dies as a whole.
 pub struct DeadRelu {
-    threshold_inactivity: f64,
-    threshold_layer: f64,
+    thresholds: Thresholds,
     pattern: Regex,
 }
 
 impl DeadRelu {
     pub fn new(options: &Options) -> Result<Self, String> {
         Ok(DeadRelu {
-            threshold_inactivity: options.number("threshold_inactivity", 1.0)?,
-            threshold_layer: options.number("threshold_layer", 50.0)?,
+            thresholds: Thresholds::new(options)?,
             pattern: expression(options, ".*relu_output|.*ReLU_output")?,
         })
     }
@@ -64,13 +81,7 @@ impl Rule for DeadRelu {
     }
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![
-            (
-                "threshold_inactivity",
-                self.threshold_inactivity.to_string(),
-            ),
-            ("threshold_layer", self.threshold_layer.to_string()),
-        ]
+        self.thresholds.parameters().into()
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -80,16 +91,12 @@ impl Rule for DeadRelu {
     fn step(&mut self, step: &StepRecord) -> Verdict {
         first_found(step, &self.pattern, |entry| {
             let activity = activity(entry.value.as_ref()?, |x| x > 0.0)?;
-            let dead = activity
-                .iter()
-                .filter(|share| **share < self.threshold_inactivity)
-                .count();
-            let percent = 100.0 * dead as f64 / activity.len() as f64;
-            Some((percent > self.threshold_layer).then(|| {
+            let exceeded = self.thresholds.exceeded(&activity);
+            Some(exceeded.map(|(dead, percent)| {
                 format!(
                     "{dead} of {} channels ({percent:.0} %) are above zero for less than {} % of their inputs",
                     activity.len(),
-                    self.threshold_inactivity
+                    self.thresholds.inactivity
                 )
             }))
         })
@@ -105,8 +112,7 @@ impl Rule for DeadRelu {
 pub struct SaturatedActivation {
     tanh: (f64, f64),
     sigmoid: (f64, f64),
-    threshold_inactivity: f64,
-    threshold_layer: f64,
+    thresholds: Thresholds,
     pattern: Regex,
 }
 
@@ -122,8 +128,7 @@ impl SaturatedActivation {
                 number("threshold_sigmoid_min", -23.0)?,
                 number("threshold_sigmoid_max", 16.99999)?,
             ),
-            threshold_inactivity: number("threshold_inactivity", 1.0)?,
-            threshold_layer: number("threshold_layer", 50.0)?,
+            thresholds: Thresholds::new(options)?,
             pattern: expression(options, ".*tanh_input|.*sigmoid_input")?,
         })
     }
@@ -135,17 +140,16 @@ impl Rule for SaturatedActivation {
     }
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let ranges = [
             ("threshold_tanh_min", self.tanh.0.to_string()),
             ("threshold_tanh_max", self.tanh.1.to_string()),
             ("threshold_sigmoid_min", self.sigmoid.0.to_string()),
             ("threshold_sigmoid_max", self.sigmoid.1.to_string()),
-            (
-                "threshold_inactivity",
-                self.threshold_inactivity.to_string(),
-            ),
-            ("threshold_layer", self.threshold_layer.to_string()),
-        ]
+        ];
+        ranges
+            .into_iter()
+            .chain(self.thresholds.parameters())
+            .collect()
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -159,12 +163,8 @@ impl Rule for SaturatedActivation {
                 false => self.sigmoid,
             };
             let activity = activity(entry.value.as_ref()?, |x| x > min && x < max)?;
-            let flat = activity
-                .iter()
-                .filter(|share| **share < self.threshold_inactivity)
-                .count();
-            let percent = 100.0 * flat as f64 / activity.len() as f64;
-            Some((percent > self.threshold_layer).then(|| {
+            let exceeded = self.thresholds.exceeded(&activity);
+            Some(exceeded.map(|(flat, percent)| {
                 format!(
                     "{flat} of {} units ({percent:.0} %) get inputs outside {min} to {max} nearly always",
                     activity.len()

@@ -37,16 +37,9 @@ impl Pairs {
 
 /// The class of each sample: the values themselves, or the position of the largest of each row.
 fn classes(tensor: &HostTensor, argmax: bool) -> Vec<usize> {
-    let values = tensor.to_f64();
-    match (argmax, tensor.shape.as_slice()) {
-        (true, [_, width]) if *width > 0 => {
-            let largest = |row: &[f64]| {
-                let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-                best.map_or(0, |(class, _)| class)
-            };
-            values.chunks_exact(*width).map(largest).collect()
-        }
-        _ => values.iter().map(|x| *x as usize).collect(),
+    match (argmax, tensor.shape.len()) {
+        (true, 2) => tensor.argmax_of_rows(),
+        _ => tensor.to_f64().iter().map(|x| *x as usize).collect(),
     }
 }
 

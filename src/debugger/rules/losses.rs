@@ -9,14 +9,6 @@ use crate::debugger::tensor::{ModeKey, StepRecord};
 
 const LOSSES: &str = "[Ll]oss_(?!input).*output";
 
-/// Losses now and then in training, where reading one stalls a GPU, and all of validation.
-fn passes(pattern: &Regex) -> Vec<Need> {
-    vec![
-        Need::of(pattern.as_str()),
-        Need::every_validation_step(pattern.as_str()),
-    ]
-}
-
 /// A training loss that does not fall.
 ///
 /// Every `num_steps` steps the loss is compared with the one saved at least `num_steps` steps before: it must have fallen by
@@ -112,7 +104,6 @@ pub struct Overfit {
     start_step: usize,
     patience: usize,
     ratio_threshold: f64,
-    pattern: Regex,
     passes: Passes,
     /// Passes in a row above the threshold.
     above: usize,
@@ -125,8 +116,7 @@ impl Overfit {
             start_step: options.count("start_step", 0)?,
             patience: options.count("patience", 1)?,
             ratio_threshold: options.number("ratio_threshold", 0.1)?,
-            pattern: expression(options, LOSSES)?,
-            passes: Passes::default(),
+            passes: Passes::new(expression(options, LOSSES)?),
             above: 0,
             step: 0,
         })
@@ -175,14 +165,13 @@ impl Rule for Overfit {
     }
 
     fn needs(&self) -> Vec<Need> {
-        passes(&self.pattern)
+        self.passes.needs()
     }
 
     fn step(&mut self, step: &StepRecord) -> Verdict {
-        let Some((_, loss)) = loss_of(step, &self.pattern) else {
+        let Some(pass) = self.passes.step(step) else {
             return Verdict::Unrelated;
         };
-        let pass = self.passes.add(step.mode, loss);
         let verdict = self.judge(pass);
         self.step = step.global_step;
         verdict
@@ -206,7 +195,6 @@ pub struct Overtraining {
     patience_train: usize,
     patience_validation: usize,
     delta: f64,
-    pattern: Regex,
     passes: Passes,
     train: Best,
     validation: Best,
@@ -241,8 +229,7 @@ impl Overtraining {
             patience_train: options.count("patience_train", 5)?,
             patience_validation: options.count("patience_validation", 10)?,
             delta: options.number("delta", 0.01)?,
-            pattern: expression(options, LOSSES)?,
-            passes: Passes::default(),
+            passes: Passes::new(expression(options, LOSSES)?),
             train: Best::new(),
             validation: Best::new(),
         })
@@ -287,14 +274,11 @@ impl Rule for Overtraining {
     }
 
     fn needs(&self) -> Vec<Need> {
-        passes(&self.pattern)
+        self.passes.needs()
     }
 
     fn step(&mut self, step: &StepRecord) -> Verdict {
-        let Some((_, loss)) = loss_of(step, &self.pattern) else {
-            return Verdict::Unrelated;
-        };
-        let pass = self.passes.add(step.mode, loss);
+        let pass = self.passes.step(step).flatten();
         self.judge(pass)
     }
 

@@ -19,7 +19,7 @@ mod values;
 use serde::Serialize;
 
 pub use engine::{RuleOutcome, Rules, Status};
-pub use spec::{RuleList, RuleSpec, build};
+pub use spec::{RuleList, RuleSpec};
 
 use super::collection::Collection;
 use super::save::SaveConfig;

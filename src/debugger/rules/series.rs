@@ -4,7 +4,7 @@
 
 use fancy_regex::Regex;
 
-use super::matching;
+use super::{Need, matching};
 use crate::debugger::reduction::{Operation, Reduction};
 use crate::debugger::tensor::{ModeKey, StepRecord};
 
@@ -27,8 +27,10 @@ pub fn loss_of(step: &StepRecord, pattern: &Regex) -> Option<(String, f64)> {
 }
 
 /// Means over passes: training since the last validation, and one validation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Passes {
+    /// The losses' names.
+    pattern: Regex,
     train: (f64, usize),
     eval: (f64, usize),
 }
@@ -41,8 +43,28 @@ pub struct Pass {
 }
 
 impl Passes {
+    pub fn new(pattern: Regex) -> Self {
+        Passes {
+            pattern,
+            train: (0.0, 0),
+            eval: (0.0, 0),
+        }
+    }
+
+    /// Losses now and then in training, where reading one stalls a GPU, and all of validation.
+    pub fn needs(&self) -> Vec<Need> {
+        let pattern = self.pattern.as_str();
+        vec![Need::of(pattern), Need::every_validation_step(pattern)]
+    }
+
+    /// Takes the losses of a step, as [`Passes::add`] does; `None` where it has none.
+    pub fn step(&mut self, step: &StepRecord) -> Option<Option<Pass>> {
+        let (_, loss) = loss_of(step, &self.pattern)?;
+        Some(self.add(step.mode, loss))
+    }
+
     /// Takes a loss. The pass that ends with it, where the step is the first of training after validation.
-    pub fn add(&mut self, mode: ModeKey, loss: f64) -> Option<Pass> {
+    fn add(&mut self, mode: ModeKey, loss: f64) -> Option<Pass> {
         let ended = match mode {
             ModeKey::Eval => None,
             _ => self.take(),
@@ -65,7 +87,7 @@ impl Passes {
             train: mean(self.train),
             eval: mean(self.eval),
         };
-        *self = Passes::default();
+        (self.train, self.eval) = ((0.0, 0), (0.0, 0));
         Some(pass)
     }
 }
@@ -76,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_pass_ends_where_training_begins_again() {
-        let mut passes = Passes::default();
+        let mut passes = Passes::new(Regex::new("loss").unwrap());
         for (mode, loss) in [
             (ModeKey::Train, 2.0),
             (ModeKey::Train, 4.0),

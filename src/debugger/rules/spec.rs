@@ -100,6 +100,14 @@ impl RuleList {
         }
     }
 
+    /// Makes the rules.
+    ///
+    /// # Errors
+    /// A run to compare with that cannot be read.
+    pub fn build(&self) -> Result<Vec<Box<dyn Rule>>, String> {
+        self.rules.iter().map(build).collect()
+    }
+
     fn parse(text: &str) -> Result<Vec<RuleSpec>, String> {
         let items = text
             .split(';')
@@ -208,7 +216,7 @@ impl FromStr for RuleSpec {
 ///
 /// # Errors
 /// A parameter that has another type, or a run to compare with that cannot be read; the rule and the parameter are named.
-pub fn build(spec: &RuleSpec) -> Result<Box<dyn Rule>, String> {
+fn build(spec: &RuleSpec) -> Result<Box<dyn Rule>, String> {
     let known = known(&spec.name)?;
     let values = spec.parameters.iter();
     let values = values.map(|(key, value)| (key.clone(), Value::from(value.as_str())));

@@ -5,9 +5,9 @@
 mod coordinates;
 mod objective;
 
-use super::html::{Html, section};
+use super::html::{Html, bars, section};
 use super::page::{self, quoted};
-use super::quantity::{duration, fixed, percent};
+use super::quantity::{duration, fixed};
 
 /// What a search tried and found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -118,15 +118,6 @@ fn importance(tuning: &Tuning) -> Html {
     if known.is_empty() {
         return Html::text("There are too few trials to tell.").within("p class=\"note\"");
     }
-    let bars: Html = known
-        .into_iter()
-        .map(|(name, share)| {
-            let name = Html::text(name).within("dt");
-            let bar = Html(format!("<i style=\"width:{:.1}%\"></i>", share * 100.0));
-            let value = Html::text(&percent(share)).within("span");
-            name.and(bar.within("div").and(value).within("dd"))
-        })
-        .collect();
     let valued = tuning
         .trials
         .iter()
@@ -138,8 +129,7 @@ fn importance(tuning: &Tuning) -> Html {
          squared). The rest is due to combinations and chance. With few trials this is a hint, no proof.",
         tuning.objective
     );
-    bars.within("dl class=\"bars\"")
-        .and(Html::text(&note).within("p class=\"note\""))
+    bars(known).and(Html::text(&note).within("p class=\"note\""))
 }
 
 /// The table, whose columns are those of the study.

@@ -3,10 +3,9 @@
 //! Input: a [`Tuning`]. Output: an SVG in the manner of the charts over epochs.
 
 use plotters::prelude::*;
-use plotters::style::{FontDesc, FontFamily, FontStyle};
 
 use super::{Tuning, TuningTrial};
-use crate::report::chart::{COLOURS, GREY, SIZE, legend, responsive};
+use crate::report::chart::{COLOURS, SIZE, legend, plain_mesh, responsive};
 use crate::report::html::Html;
 
 /// The chart; nothing without a value.
@@ -55,23 +54,15 @@ fn draw(
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(0.5..last as f64 + 0.5, low..high)?;
-    let font = FontDesc::new(FontFamily::SansSerif, 17.0, FontStyle::Normal);
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GREY.mix(0.35))
-        .light_line_style(TRANSPARENT)
-        .axis_style(GREY)
-        .x_labels(last.min(10))
-        .y_labels(6)
+    let mut mesh = chart.configure_mesh();
+    plain_mesh(&mut mesh);
+    mesh.x_labels(last.min(10))
         // Ticks between two trials stand for nothing.
         .x_label_formatter(&|x| match x.fract() == 0.0 {
             true => format!("{x:.0}"),
             false => String::new(),
         })
         .y_label_formatter(&|value| format!("{value:.3}"))
-        .label_style(font.clone())
-        .axis_desc_style(font)
         .x_desc("trial")
         .draw()?;
     let steps = best_so_far(tuning.maximize, trials, last as f64 + 0.5);
