@@ -3,7 +3,7 @@
 Input: a data set, a weights file and the program. Output: a line for each kind of run with medians and the ratio of both, of wall time
 and of CPU time (user and system), which other programs disturb less:
 
-    python benches/overhead.py DATA WEIGHTS [--program target/release/sagemaker-burn] [--rounds 5]
+    python benches/overhead.py DATA WEIGHTS [--program target/release/sagemaker-burn] [--rounds 5] [--only frozen]
 """
 
 import argparse
@@ -52,6 +52,7 @@ def main():
     parser.add_argument("weights")
     parser.add_argument("--program", default="target/release/sagemaker-burn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="a part of the name of a kind")
     arguments = parser.parse_args()
     cache, data = tempfile.mkdtemp(), tempfile.mkdtemp()
     # Without the test split, whose evaluation would hide what is measured.
@@ -59,6 +60,8 @@ def main():
         pathlib.Path(data, split).symlink_to(pathlib.Path(arguments.data, split).resolve())
     common = ["--local-data", data, "--weights", arguments.weights, "--examples", "0", "--feature-cache", cache]
     for kind, (options, variants) in KINDS.items():
+        if arguments.only not in kind:
+            continue
         times = {variant: [] for variant in variants}
         # Computes the features, which then lie in the cache, and warms the disk's.
         run(arguments.program, common + options + flags_of("nothing"))

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use sagemaker_burn::data::{DecodeError, DecodeLimits, Preprocess, decode_bytes, decode_file};
 use serde::Deserialize;
 
+use crate::main_job::run::python;
+
 #[derive(Deserialize)]
 struct Case {
     file: String,
@@ -26,14 +28,14 @@ fn cases() -> Vec<Case> {
 
 /// Largest difference, and mean difference, in grey levels.
 fn difference(case: &Case, expected: &str) -> (u8, f64) {
-    let image = decode_file(images().join(&case.file), &DecodeLimits::default())
-        .unwrap_or_else(|error| panic!("{}: {error}", case.file));
     let preprocess = Preprocess {
         resize: case.resize,
         crop: case.crop,
         ..Preprocess::imagenet(224)
     };
-    let pixels = preprocess.apply(&image);
+    let pixels = preprocess
+        .decode_file(&images().join(&case.file), &DecodeLimits::default())
+        .unwrap_or_else(|error| panic!("{}: {error}", case.file));
     let expected = image::open(images().join(expected))
         .unwrap()
         .into_rgb8()
@@ -126,4 +128,54 @@ fn damaged_files_never_panic() {
         }
     }
     assert!(decoded > 100 && refused > 100, "{decoded} {refused}");
+}
+
+/// Writes photos with all kinds of sizes, qualities, chroma and restart markers, and beside each the pixels that libjpeg-turbo, which
+/// Pillow decodes with, makes of it.
+const PHOTOS: &str = r#"
+import itertools, sys
+import numpy
+from PIL import Image
+random = numpy.random.default_rng(0)
+names = []
+for index, (size, quality, subsampling) in enumerate(itertools.product([(97, 61), (64, 48), (17, 33), (300, 200)], [40, 75, 92, 100], [0, 1, 2, "L"])):
+    width, height = size
+    y, x = numpy.mgrid[0:height, 0:width]
+    pixels = numpy.stack([128 + 90 * numpy.sin(x / 7 + y / 11), (x * 255 / width + y) % 256, 255 * ((x // 9 + y // 5) % 2)], -1)
+    pixels = numpy.clip(pixels + random.normal(0, 12, pixels.shape), 0, 255).astype("u1")
+    image = Image.fromarray(pixels)
+    options = {"quality": quality, "optimize": quality < 100 and index % 3 == 0}
+    if index % 4 == 1:
+        options["restart_marker_blocks"] = 5
+    if subsampling == "L":
+        image = image.convert("L")
+    else:
+        options["subsampling"] = subsampling
+    name = f"{sys.argv[1]}/{index}"
+    image.save(name + ".jpg", **options)
+    decoded = Image.open(name + ".jpg").convert("RGB")
+    open(name + ".rgb", "wb").write(decoded.tobytes())
+    print(name, decoded.width, decoded.height)
+"#;
+
+#[test]
+fn photos_have_exactly_the_pixels_of_libjpeg() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(files) = python(&["PIL", "numpy"], PHOTOS, &[folder.path()]) else {
+        return;
+    };
+    assert_eq!(files.lines().count(), 64);
+    for line in files.lines() {
+        let [name, width, height] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        let path = format!("{name}.jpg");
+        let image = decode_file(path, &DecodeLimits::default()).unwrap();
+        assert_eq!(image.width().to_string(), width);
+        assert_eq!(image.height().to_string(), height);
+        let expected = std::fs::read(format!("{name}.rgb")).unwrap();
+        let pairs = image.as_raw().iter().zip(&expected);
+        let differing = pairs.filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 0, "{line}");
+    }
 }

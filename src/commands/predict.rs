@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{CommandError, workers_or_cores};
 use crate::artifact::Artifact;
 use crate::cli::PredictArgs;
-use crate::data::{Batch, DecodeLimits, EXTENSIONS, decode_file, images_in, parallel};
+use crate::data::{Batch, DecodeLimits, EXTENSIONS, images_in, parallel};
 use crate::device::{Selected, select};
 use crate::feed::normalise;
 use crate::model::FusedResNet;
@@ -138,10 +138,8 @@ fn classify(
 ) -> Vec<Answer> {
     let preprocess = &artifact.manifest.preprocess;
     let decoded = parallel::map(paths, workers_or_cores(None), |path| {
-        let image = decode_file(path, &DecodeLimits::default());
-        image
-            .map(|image| preprocess.apply(&image))
-            .map_err(|e| format!("{}: {e}", path.display()))
+        let pixels = preprocess.decode_file(path, &DecodeLimits::default());
+        pixels.map_err(|e| format!("{}: {e}", path.display()))
     });
     let readable: Vec<&Vec<u8>> = decoded.iter().flatten().collect();
     let mut rows = Vec::new();

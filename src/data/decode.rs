@@ -13,7 +13,8 @@ use std::path::Path;
 use image::error::{ImageError, LimitError, LimitErrorKind};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use super::jpeg_end;
+use super::pixels::Crop;
+use super::{fast_jpeg, jpeg_end};
 
 /// Upper bounds on what one file may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,17 +99,50 @@ pub(super) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, D
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+    let everything = |width, height| Crop {
+        left: 0,
+        top: 0,
+        width,
+        height,
+    };
+    decode_part(bytes, limits, everything)
+}
+
+/// As [`decode_bytes`], for a caller that looks only at what `part` answers to the image's width and height: all other pixels may be
+/// black.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub(super) fn decode_part(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    part: impl Fn(u32, u32) -> Crop,
+) -> Result<RgbImage, DecodeError> {
     let format = sniff(bytes)?;
     // The decoders are third-party code that parses untrusted bytes: a panic in one must cost one image, not the run.
     // Nothing is shared with the closure that a panic could leave half changed.
-    catch_unwind(AssertUnwindSafe(|| decode_format(bytes, format, limits))).unwrap_or_else(
-        |payload| {
-            Err(DecodeError::Panicked {
-                format: format_name(format),
-                reason: panic_message(&*payload),
-            })
-        },
-    )
+    let decoded = catch_unwind(AssertUnwindSafe(|| {
+        let fast = (format == ImageFormat::Jpeg)
+            .then(|| fast_jpeg::decode(bytes, |width, height| limits.admit(width, height), part));
+        match fast.flatten() {
+            Some(image) => Ok(image),
+            None => decode_format(bytes, format, limits),
+        }
+    }));
+    decoded.unwrap_or_else(|payload| {
+        Err(DecodeError::Panicked {
+            format: format_name(format),
+            reason: panic_message(&*payload),
+        })
+    })
+}
+
+impl DecodeLimits {
+    /// Whether a photo of this size may be decoded at once, with samples of its three components beside its pixels.
+    fn admit(&self, width: u32, height: u32) -> bool {
+        let pixels = u64::from(width) * u64::from(height);
+        pixels <= self.max_pixels && 6 * pixels <= self.max_alloc_bytes
+    }
 }
 
 /// The format of a file, from its first bytes.

@@ -97,7 +97,7 @@ impl Reader {
 }
 
 /// The content of the segment whose length field is at `at`; `None` if the file ends before it does.
-fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
+pub(super) fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let length = bytes.get(at..at + 2)?;
     let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
     bytes.get(at + 2..at + length)
@@ -105,7 +105,7 @@ fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
 
 /// The next marker at or after `at`, and the offset behind it. Compressed data between markers is skipped: there a
 /// 0xFF byte of data is followed by 0x00.
-fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
+pub(super) fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     loop {
         at += bytes.get(at..)?.iter().position(|&b| b == 0xFF)? + 1;
         match *bytes.get(at)? {

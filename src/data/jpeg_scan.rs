@@ -61,6 +61,16 @@ pub struct HuffmanTable {
 }
 
 impl HuffmanTable {
+    /// How many codes there are of each length from 1 to 16.
+    pub fn counts(&self) -> &[u8; 16] {
+        &self.counts
+    }
+
+    /// What they mean, shortest codes first.
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
     /// Reads one table of a segment, without its selector; returns the bytes it took.
     pub fn parse(segment: &[u8]) -> Option<(Self, usize)> {
         let (counts, rest) = segment.split_first_chunk::<16>()?;

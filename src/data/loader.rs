@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::Augmentation;
 use super::cache::{CacheKey, Form, ImageCache};
-use super::decode::{DecodeError, DecodeLimits};
+use super::decode::{DecodeError, DecodeLimits, decode_bytes};
 use super::error::DataError;
 use super::folder::ImageFolder;
 use super::path_text;
@@ -245,7 +245,7 @@ impl Source {
     }
 
     fn prepare(&self, index: usize, epoch: u64) -> Result<Arc<RgbImage>, DecodeError> {
-        let preprocess = &self.config.preprocess;
+        let (preprocess, limits) = (&self.config.preprocess, &self.config.limits);
         let square = |pixels: Vec<u8>| {
             RgbImage::from_raw(preprocess.crop, preprocess.crop, pixels).unwrap_or_default()
         };
@@ -254,15 +254,15 @@ impl Source {
             Mode::Train { augmentation, seed } => (augmentation, seed),
         };
         if augmentation == Augmentation::None {
-            return self.cached(index, Form::crop(preprocess), |image| {
-                square(preprocess.apply(&image))
+            return self.cached(index, Form::crop(preprocess), |bytes| {
+                Ok(square(preprocess.decode(bytes, limits)?))
             });
         }
         // A crop of a huge photo ends up at a few hundred pixels anyway. The shrinking is done whether or not the result
         // fits into the cache, so that the cache never changes a pixel.
         let max_short_side = 2 * preprocess.resize;
-        let image = self.cached(index, Form::Shrunk { max_short_side }, |image| {
-            shrink(image, max_short_side)
+        let image = self.cached(index, Form::Shrunk { max_short_side }, |bytes| {
+            Ok(shrink(decode_bytes(bytes, limits)?, max_short_side))
         })?;
         let mut rng = seed::rng(seed, Purpose::Augment, epoch, index as u64);
         Ok(Arc::new(square(
@@ -270,12 +270,12 @@ impl Source {
         )))
     }
 
-    /// The image in `form`: from the cache, else decoded and turned into that form by `make`.
+    /// The image in `form`: from the cache, else made of its file by `make`.
     fn cached(
         &self,
         index: usize,
         form: Form,
-        make: impl FnOnce(RgbImage) -> RgbImage,
+        make: impl FnOnce(&[u8]) -> Result<RgbImage, DecodeError>,
     ) -> Result<Arc<RgbImage>, DecodeError> {
         let sample = &self.folder.samples[index];
         let key = CacheKey {
@@ -287,7 +287,7 @@ impl Source {
             return Ok(image);
         }
         let started = Instant::now();
-        let image = Arc::new(make(sample.decode(&self.config.limits)?));
+        let image = Arc::new(make(&sample.read(&self.config.limits)?)?);
         let stats = &self.config.stats;
         let took = started.elapsed().as_micros() as u64;
         stats.decode_us.fetch_add(took, Ordering::Relaxed);

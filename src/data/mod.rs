@@ -18,6 +18,7 @@ pub mod cache;
 pub mod class_list;
 pub mod decode;
 pub mod error;
+mod fast_jpeg;
 pub mod folder;
 pub mod inspect;
 pub mod loader;

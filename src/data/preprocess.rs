@@ -3,11 +3,14 @@
 //! Input: an upright [`RgbImage`] of any size. Output: `crop` x `crop` RGB bytes, `[height, width, 3]`, equal to what
 //! torchvision's `Resize(resize)` and `CenterCrop(crop)` make of the same picture, within 2 grey levels.
 
+use std::path::Path;
+
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+use super::decode::{DecodeError, DecodeLimits, decode_part, read_file};
 use super::error::DataError;
-use super::pixels::{Region, resize_region};
+use super::pixels::{Crop, Region, resize_region};
 
 /// How pixels are interpolated. Bilinear with antialiasing is what torchvision's weights were evaluated with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,26 +70,31 @@ impl Preprocess {
         Ok(())
     }
 
+    /// Decodes a file and does what [`apply`](Self::apply) does. Where the format allows, only those pixels are decoded that it takes.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn decode(&self, bytes: &[u8], limits: &DecodeLimits) -> Result<Vec<u8>, DecodeError> {
+        let image = decode_part(bytes, limits, |width, height| {
+            Cut::new(self, width, height).part(width, height)
+        })?;
+        Ok(self.apply(&image))
+    }
+
+    /// As [`decode`](Self::decode), of the file at `path`.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub fn decode_file(&self, path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, DecodeError> {
+        self.decode(&read_file(path, limits)?, limits)
+    }
+
     /// Resizes and crops `image`; returns `crop * crop * 3` bytes, row by row.
     ///
     /// Only the part of the picture under the crop is resampled. Where the crop is larger than the resized picture, the
     /// border is black, as in torchvision.
     pub fn apply(&self, image: &RgbImage) -> Vec<u8> {
-        let (width, height) = resized_size(image.width(), image.height(), self.resize);
-        let (x, y) = (
-            CropAxis::new(width, self.crop),
-            CropAxis::new(height, self.crop),
-        );
-        let (x_scale, y_scale) = (
-            f64::from(image.width()) / width as f64,
-            f64::from(image.height()) / height as f64,
-        );
-        let region = Region {
-            left: x.source as f64 * x_scale,
-            top: y.source as f64 * y_scale,
-            width: f64::from(x.length) * x_scale,
-            height: f64::from(y.length) * y_scale,
-        };
+        let Cut { region, x, y } = Cut::new(self, image.width(), image.height());
         let inner = resize_region(image, region, x.length, y.length);
         if (x.length, y.length) == (self.crop, self.crop) {
             return inner.into_raw();
@@ -99,6 +107,54 @@ impl Preprocess {
             i64::from(y.padding),
         );
         padded.into_raw()
+    }
+}
+
+/// What the crop takes of a picture.
+struct Cut {
+    /// The box that is resized.
+    region: Region,
+    x: CropAxis,
+    y: CropAxis,
+}
+
+impl Cut {
+    fn new(preprocess: &Preprocess, image_width: u32, image_height: u32) -> Self {
+        let (width, height) = resized_size(image_width, image_height, preprocess.resize);
+        let (x, y) = (
+            CropAxis::new(width, preprocess.crop),
+            CropAxis::new(height, preprocess.crop),
+        );
+        let (x_scale, y_scale) = (
+            f64::from(image_width) / width as f64,
+            f64::from(image_height) / height as f64,
+        );
+        let region = Region {
+            left: x.source as f64 * x_scale,
+            top: y.source as f64 * y_scale,
+            width: f64::from(x.length) * x_scale,
+            height: f64::from(y.length) * y_scale,
+        };
+        Cut { region, x, y }
+    }
+
+    /// The pixels that take part: those of the box, and those around it where the filter reaches them.
+    fn part(&self, width: u32, height: u32) -> Crop {
+        let axis = |start: f64, length: f64, target: u32, size: u32| {
+            // The triangle of the filter is as wide as two pixels of the result, or of the source where that is enlarged.
+            let reach = (length / f64::from(target.max(1))).max(1.0) + 1.0;
+            let first = (start - reach).floor().max(0.0) as u32;
+            let end = (start + length + reach).ceil().min(f64::from(size)) as u32;
+            (first.min(end), end - first.min(end))
+        };
+        let (left, part_width) = axis(self.region.left, self.region.width, self.x.length, width);
+        let (top, part_height) = axis(self.region.top, self.region.height, self.y.length, height);
+        Crop {
+            left,
+            top,
+            width: part_width,
+            height: part_height,
+        }
     }
 }
 
@@ -154,6 +210,31 @@ mod tests {
         let sizes =
             [224, 192, 299].map(|s| (Preprocess::imagenet(s).resize, Preprocess::imagenet(s).crop));
         assert_eq!(sizes, [(256, 224), (219, 192), (342, 299)]);
+    }
+
+    #[test]
+    fn what_is_not_decoded_is_not_missed() {
+        for (width, height) in [
+            (90, 61),
+            (61, 90),
+            (200, 40),
+            (33, 33),
+            (400, 300),
+            (12, 70),
+        ] {
+            let image = RgbImage::from_fn(width, height, |x, y| {
+                Rgb([(x * 5) as u8, (y * 7) as u8, (x * y % 251) as u8])
+            });
+            let mut file = Vec::new();
+            let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, 95);
+            image.write_with_encoder(encoder).unwrap();
+            let limits = DecodeLimits::default();
+            let whole = crate::data::decode_bytes(&file, &limits).unwrap();
+            for preprocess in [Preprocess::imagenet(32), Preprocess::imagenet(64)] {
+                let found = preprocess.decode(&file, &limits).unwrap();
+                assert_eq!(found, preprocess.apply(&whole), "{width}x{height}");
+            }
+        }
     }
 
     #[test]

@@ -50,16 +50,23 @@ impl Sample {
         self.part.as_ref().map_or(&self.path, |part| &part.file)
     }
 
+    /// Reads the encoded image.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is larger than `limits` say.
+    pub fn read(&self, limits: &DecodeLimits) -> Result<Vec<u8>, DecodeError> {
+        match &self.part {
+            None => read_file(&self.path, limits),
+            Some(part) => part.read(limits),
+        }
+    }
+
     /// Reads and decodes the image.
     ///
     /// # Errors
     /// See [`DecodeError`].
     pub fn decode(&self, limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
-        let bytes = match &self.part {
-            None => read_file(&self.path, limits)?,
-            Some(part) => part.read(limits)?,
-        };
-        decode_bytes(&bytes, limits)
+        decode_bytes(&self.read(limits)?, limits)
     }
 }
 

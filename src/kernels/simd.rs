@@ -121,7 +121,7 @@ impl Isa {
 
     /// Runs `op` with this instruction set; where the processor lacks it, with the plain one. What depends on
     /// [`Isa::panel`] must not be called then.
-    pub(super) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
+    pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
         #[cfg(target_arch = "x86_64")]
         match self {
             Isa::Avx512 => {

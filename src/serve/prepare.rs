@@ -4,7 +4,7 @@
 //! same numbers: all go through the preprocessing that was saved with the model, from where they are.
 
 use super::codec::Picture;
-use crate::data::{DecodeError, DecodeLimits, Preprocess, decode_bytes};
+use crate::data::{DecodeError, DecodeLimits, Preprocess};
 use crate::feed::normalised;
 
 /// Most pixels of a picture, however it comes.
@@ -32,8 +32,9 @@ pub fn prepare(
     for (place, picture) in pictures.into_iter().enumerate() {
         match picture {
             Picture::Encoded(bytes) => {
-                let image = decode_bytes(&bytes, &limits()).map_err(|error| (place, error))?;
-                values.extend(normalised(&preprocess.apply(&image), preprocess));
+                let pixels = preprocess.decode(&bytes, &limits());
+                let pixels = pixels.map_err(|error| (place, error))?;
+                values.extend(normalised(&pixels, preprocess));
             }
             Picture::Pixels(image) => {
                 values.extend(normalised(&preprocess.apply(&image), preprocess));
