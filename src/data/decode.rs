@@ -13,8 +13,8 @@ use std::path::Path;
 use image::error::{ImageError, LimitError, LimitErrorKind};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
+use super::fast_jpeg;
 use super::pixels::Crop;
-use super::{fast_jpeg, jpeg_end};
 
 /// Upper bounds on what one file may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,13 +99,7 @@ pub(super) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, D
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
-    let everything = |width, height| Crop {
-        left: 0,
-        top: 0,
-        width,
-        height,
-    };
-    decode_part(bytes, limits, everything)
+    decode_part(bytes, limits, Crop::whole)
 }
 
 /// As [`decode_bytes`], for a caller that looks only at what `part` answers to the image's width and height: all other pixels may be
@@ -181,7 +175,7 @@ fn decode_format(
     format: ImageFormat,
     limits: &DecodeLimits,
 ) -> Result<RgbImage, DecodeError> {
-    if format == ImageFormat::Jpeg && !jpeg_end::is_complete(bytes) {
+    if format == ImageFormat::Jpeg && !fast_jpeg::is_complete(bytes) {
         return Err(DecodeError::Truncated);
     }
     let failed = |error: ImageError| from_image_error(error, format, limits);

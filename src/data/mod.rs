@@ -27,8 +27,6 @@ pub mod preprocess;
 pub mod split;
 
 mod jitter;
-mod jpeg_end;
-mod jpeg_scan;
 mod natural;
 pub mod parallel;
 pub mod path_text;

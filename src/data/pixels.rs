@@ -26,6 +26,18 @@ pub struct Crop {
     pub height: u32,
 }
 
+impl Crop {
+    /// All of an image of this size.
+    pub fn whole(width: u32, height: u32) -> Self {
+        Crop {
+            left: 0,
+            top: 0,
+            width,
+            height,
+        }
+    }
+}
+
 /// Resizes `region` of `image` to `width` x `height` (bilinear, antialiased). Pixels around the region take part where
 /// the filter reaches them, so the result is that part of a resize of the whole image.
 pub fn resize_region(image: &RgbImage, region: Region, width: u32, height: u32) -> RgbImage {
@@ -81,12 +93,7 @@ fn view(image: &RgbImage) -> TypedImageRef<'_, U8x3> {
 
 /// The whole of `image` at another size, whatever that does to its shape.
 pub fn resize_to(image: &RgbImage, width: u32, height: u32) -> RgbImage {
-    let whole = Crop {
-        left: 0,
-        top: 0,
-        width: image.width(),
-        height: image.height(),
-    };
+    let whole = Crop::whole(image.width(), image.height());
     resize_crop(image, whole, width, height)
 }
 
@@ -127,12 +134,7 @@ pub fn shrink(image: RgbImage, max_short_side: u32) -> RgbImage {
         let exact = f64::from(side) * f64::from(max_short_side) / f64::from(short);
         (exact.round() as u32).max(1)
     };
-    let whole = Crop {
-        left: 0,
-        top: 0,
-        width,
-        height,
-    };
+    let whole = Crop::whole(width, height);
     resize_crop(&image, whole, scaled(width), scaled(height))
 }
 

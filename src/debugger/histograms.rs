@@ -4,7 +4,7 @@
 //! of the mode.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::PathBuf;
 
 use super::collection::Saved;
@@ -47,8 +47,8 @@ impl Histograms {
             return Ok(());
         }
         let file = match self.files.entry(step.mode) {
-            std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(place) => {
                 let mode = step.mode.name().to_ascii_lowercase();
                 place.insert(HistogramFile::create(&self.folder.join(mode))?)
             }

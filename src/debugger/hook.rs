@@ -132,8 +132,10 @@ impl Debugger {
             writer,
             histograms,
             rules: Rules::new(rules),
-            stop: setup.stop,
-            every_rule_stops: setup.every_rule_stops,
+            ends: Ends {
+                stop: setup.stop,
+                every_rule: setup.every_rule_stops,
+            },
             last_step: last_step.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -191,8 +193,7 @@ struct Work {
     writer: Option<TrialWriter>,
     histograms: Option<Histograms>,
     rules: Rules,
-    stop: StopSignal,
-    every_rule_stops: bool,
+    ends: Ends,
     last_step: Arc<AtomicU64>,
 }
 
@@ -205,13 +206,8 @@ impl Work {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             let silent_ms = now_ms().saturating_sub(self.last_step.load(Ordering::Relaxed));
-            self.rules
-                .waiting(silent_ms as f64 / 1e3, &mut |outcome, stops| {
-                    announce(
-                        outcome,
-                        (stops || self.every_rule_stops).then_some(&self.stop),
-                    );
-                });
+            let found = &mut |outcome: &RuleOutcome, stops| self.ends.announce(outcome, stops);
+            self.rules.waiting(silent_ms as f64 / 1e3, found);
         }
         if let Some(writer) = self.writer
             && let Err(error) = writer.end()
@@ -219,16 +215,12 @@ impl Work {
             tracing::warn!("debugger: {error}");
         }
         // There is nothing left to stop.
-        self.rules.end(&mut |outcome, _| announce(outcome, None))
+        self.rules.end(&mut |outcome, _| announce(outcome))
     }
 
     fn take(&mut self, Pending { mut step, written }: Pending) {
-        self.rules.step(&step, &mut |outcome, stops| {
-            announce(
-                outcome,
-                (stops || self.every_rule_stops).then_some(&self.stop),
-            );
-        });
+        let found = &mut |outcome: &RuleOutcome, stops| self.ends.announce(outcome, stops);
+        self.rules.step(&step, found);
         if let Some(histograms) = &mut self.histograms
             && let Err(error) = histograms.take(&step, &written)
         {
@@ -264,21 +256,35 @@ fn reduced(entry: Entry, saved: &Saved) -> Entry {
     }
 }
 
-/// Says what a rule has found, and ends the run where it is to `stop`.
-fn announce(outcome: &RuleOutcome, stop: Option<&StopSignal>) {
+/// What a rule that fires does to the run.
+struct Ends {
+    stop: StopSignal,
+    /// Whether each ends it, and not only one that was told to.
+    every_rule: bool,
+}
+
+impl Ends {
+    /// Says what a rule has found, and ends the run where the rule does.
+    fn announce(&self, outcome: &RuleOutcome, stops: bool) {
+        announce(outcome);
+        if stops || self.every_rule {
+            tracing::warn!(
+                "rule {} ends the training: the best model so far is kept",
+                outcome.rule
+            );
+            self.stop.of_rule();
+        }
+    }
+}
+
+/// Says what a rule has found.
+fn announce(outcome: &RuleOutcome) {
     let at = match &outcome.mode_step {
         Some((mode, step)) => format!(" at step {step} of {mode}"),
         None => String::new(),
     };
     let advice = sentence(&outcome.advice);
     tracing::warn!("rule {}{at}: {}. {advice}", outcome.rule, outcome.finding);
-    if let Some(stop) = stop {
-        tracing::warn!(
-            "rule {} ends the training: the best model so far is kept",
-            outcome.rule
-        );
-        stop.of_rule();
-    }
 }
 
 /// The names of the tensors that are weights or gradients.

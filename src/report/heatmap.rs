@@ -104,11 +104,8 @@ pub(super) fn figure(confusion: &Confusion) -> Html {
 
 /// As many classes as can be named, of the pairs that are confused most, in the order of all classes.
 fn most_confused(confusion: &Confusion) -> Vec<usize> {
-    let mut mistakes: Vec<(usize, usize, u64)> = confusion.cells().collect();
-    mistakes.retain(|(truth, predicted, _)| truth != predicted);
-    mistakes.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
     let mut chosen = BTreeSet::new();
-    for (truth, predicted, _) in mistakes {
+    for (truth, predicted, _) in confusion.mistakes() {
         let pair = [truth, predicted];
         let more = pair.iter().filter(|class| !chosen.contains(*class)).count();
         if chosen.len() + more <= MOST_NAMED_CLASSES {

@@ -137,24 +137,25 @@ struct ConfusedPair<'a> {
 impl Confusion {
     /// The most frequent mistakes, most frequent first, at most `limit`.
     fn most_confused(&self, limit: usize) -> Vec<ConfusedPair<'_>> {
-        let mut pairs: Vec<ConfusedPair> = self
-            .mistakes()
+        let pairs = self.mistakes().into_iter().take(limit);
+        pairs
             .map(|(truth, predicted, count)| ConfusedPair {
                 truth: self.class(truth),
                 predicted: self.class(predicted),
                 count,
             })
-            .collect();
-        // A stable sort: equal counts stay in the order of classes.
-        pairs.sort_by_key(|pair| std::cmp::Reverse(pair.count));
-        pairs.truncate(limit);
-        pairs
+            .collect()
     }
 
-    /// `(true class, predicted class, count)` of each cell off the diagonal that is not empty.
-    fn mistakes(&self) -> impl Iterator<Item = (usize, usize, u64)> {
-        self.cells()
+    /// `(true class, predicted class, count)` of each cell off the diagonal that is not empty, most frequent first.
+    fn mistakes(&self) -> Vec<(usize, usize, u64)> {
+        let cells = self.cells();
+        let mut mistakes: Vec<_> = cells
             .filter(|(truth, predicted, _)| truth != predicted)
+            .collect();
+        // A stable sort: equal counts stay in the order of classes.
+        mistakes.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+        mistakes
     }
 
     /// `(true class, predicted class, count)` of each cell that is not empty.

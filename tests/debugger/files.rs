@@ -11,7 +11,7 @@ use crate::main_job::{
 };
 
 /// A configuration file in a sandbox, and the option that names it.
-fn configured(sandbox: &Sandbox, json: &str) -> String {
+pub fn configured(sandbox: &Sandbox, json: &str) -> String {
     std::fs::write(sandbox.path("hook.json"), json).unwrap();
     "--debugger hook.json --freeze false".to_string()
 }

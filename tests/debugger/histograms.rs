@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::files::configured;
 use crate::main_job::run::{Sandbox, python};
 
 /// Prints tags, steps and differences: of the last validation's weights, which are the checkpoint's, NumPy makes histograms, too.
@@ -40,15 +41,11 @@ print(json.dumps({
 #[test]
 fn tensorboard_reads_them_and_numpy_counts_the_same() {
     let sandbox = Sandbox::with_pictures();
-    std::fs::write(
-        sandbox.path("hook.json"),
-        r#"{"HookParameters":{"save_interval":"1"},"CollectionConfigurations":[
+    let hook = r#"{"HookParameters":{"save_interval":"1"},"CollectionConfigurations":[
             {"CollectionName":"weights"},{"CollectionName":"gradients"},
-            {"CollectionName":"biases","CollectionParameters":{"save_histogram":"False"}}]}"#,
-    )
-    .unwrap();
+            {"CollectionName":"biases","CollectionParameters":{"save_histogram":"False"}}]}"#;
     sandbox
-        .train("run", "--debugger hook.json --freeze false")
+        .train("run", &configured(&sandbox, hook))
         .succeeded();
     let folder = sandbox.path("run/debugger");
     let checkpoint = sandbox.path("run/weights/last.safetensors");
@@ -77,8 +74,9 @@ fn tensorboard_reads_them_and_numpy_counts_the_same() {
 fn none_where_nobody_wants_them() {
     let sandbox = Sandbox::with_pictures();
     let hook = r#"{"HookParameters":{"save_interval":"1","export_tensorboard":"false"},"CollectionConfigurations":[{"CollectionName":"weights"}]}"#;
-    std::fs::write(sandbox.path("hook.json"), hook).unwrap();
-    sandbox.train("run", "--debugger hook.json").succeeded();
+    sandbox
+        .train("run", &configured(&sandbox, hook))
+        .succeeded();
     assert!(sandbox.path("run/debug-output/index").is_dir());
     assert!(!sandbox.path("run/debugger").exists());
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::files::configured;
 use crate::main_job::run::{Sandbox, finish};
 
 /// What the reader sees: modes and steps, collections, and for the last validation step the sum of each weight.
@@ -33,15 +34,11 @@ fn amazons_reader_opens_a_real_run() {
         return;
     };
     let sandbox = Sandbox::with_pictures();
-    std::fs::write(
-        sandbox.path("hook.json"),
-        r#"{"HookParameters":{"save_interval":"3"},"CollectionConfigurations":[
+    let hook = r#"{"HookParameters":{"save_interval":"3"},"CollectionConfigurations":[
             {"CollectionName":"weights"},{"CollectionName":"gradients"},
-            {"CollectionName":"relu_output","CollectionParameters":{"reductions":"abs_mean"}}]}"#,
-    )
-    .unwrap();
+            {"CollectionName":"relu_output","CollectionParameters":{"reductions":"abs_mean"}}]}"#;
     sandbox
-        .train("run", "--debugger hook.json --freeze false")
+        .train("run", &configured(&sandbox, hook))
         .succeeded();
     let mut reader = Command::new(python);
     reader

@@ -173,3 +173,28 @@ fn the_demo_can_try_the_platform_out() {
         "the pictures are no result"
     );
 }
+
+#[test]
+fn tensorboards_files_go_where_the_job_says() {
+    let job = Job::new();
+    job.config(
+        "tensorboardoutputconfig.json",
+        &serde_json::json!({"LocalPath": "/opt/ml/output/tensorboard", "S3OutputPath": "s3://b/p"}),
+    );
+    job.config(
+        "debughookconfig.json",
+        &serde_json::json!({"HookParameters": {"save_interval": "1"}, "CollectionConfigurations": [{"CollectionName": "biases"}]}),
+    );
+    job.run().succeeded();
+    let mut written = BTreeSet::new();
+    files(&job.at("output"), &job.at("output"), &mut written);
+    let events: Vec<&String> = written
+        .iter()
+        .filter(|name| name.contains("events.out.tfevents"))
+        .collect();
+    assert_eq!(events.len(), 3, "{events:?}");
+    for (file, folder) in events.iter().zip(["debugger/eval/", "debugger/train/", ""]) {
+        let place = format!("tensorboard/{folder}events");
+        assert!(file.starts_with(&place), "{file} in {place}");
+    }
+}

@@ -3,7 +3,7 @@
 //! Input: the compressed data of a scan. Output: [`Block`]s of 64 coefficients, before they are multiplied with the factors of their
 //! quantisation (ITU-T T.81, F.2.2).
 
-use super::super::jpeg_scan::HuffmanTable;
+use super::scan::HuffmanTable;
 
 /// Bits of the data with which a table is entered. Longer codes are rare.
 const LOOKUP: u32 = 10;
@@ -84,13 +84,13 @@ impl Codes {
             is_dc,
             limits: [0; LONGEST as usize + 1],
             offsets: [0; LONGEST as usize + 1],
-            values: table.values().to_vec(),
+            values: table.values.clone(),
         };
         let (mut code, mut index) = (0u32, 0usize);
         for length in 1..=LONGEST {
-            let count = usize::from(table.counts()[length as usize - 1]);
+            let count = usize::from(table.counts[length as usize - 1]);
             codes.offsets[length as usize] = index as i32 - code as i32;
-            for symbol in table.values().get(index..index + count)? {
+            for symbol in table.values.get(index..index + count)? {
                 if code >> length != 0 || symbol & 15 > LARGEST || (is_dc && *symbol > LARGEST) {
                     return None;
                 }

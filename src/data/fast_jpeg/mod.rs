@@ -5,23 +5,30 @@
 //! or say what is wrong. A picture that comes from here is whole.
 //!
 //! ```text
-//! bytes -> Header (tables, sizes) -> Bits -> Blocks (64 coefficients) -> transform -> Plane (one a component) -> colour -> RGB
+//! bytes -> Header (tables, sizes) -> Data -> Blocks (64 coefficients) -> transform -> Plane (one a component) -> colour -> RGB
 //! ```
 //!
+//! [`is_complete`] reads headers and data in the same way to tell whether a file that is left to another decoder is whole.
+//!
 //! Why it is here: entropy decoding is half of the work of reading a photo, and all readers that were tried take as long for it as
-//! libjpeg-turbo. Two things make this one faster: codes with the value behind them are looked up at once, and pixels outside of
+//! libjpeg-turbo. Two things make this one faster: one table entry tells a code and its value's size, without a branch, and pixels outside of
 //! the part that is wanted are never computed. Where a network sees a crop of a photo, that is a third to a half of them.
 
 mod colour;
+mod end;
 mod entropy;
 mod header;
+mod scan;
 mod transform;
+
+pub(super) use end::is_complete;
 
 use image::RgbImage;
 use pulp::{Simd, WithSimd};
 
-use self::entropy::{Bits, Block};
-use self::header::{Header, Scan};
+use self::entropy::Block;
+use self::header::{Component, Header};
+use self::scan::Data;
 use super::pixels::Crop;
 use crate::kernels::Isa;
 
@@ -124,30 +131,19 @@ impl Window {
 /// The samples of all components within `window`; `None` where the file's data ends before that of the picture does.
 #[inline(always)]
 fn read_planes(bytes: &[u8], header: &Header, window: &Window) -> Option<Vec<Plane>> {
-    let (units_across, units_down) = header.units();
-    let mut planes: Vec<Plane> = header
-        .components
-        .iter()
-        .map(|component| Plane {
-            samples: vec![
-                0;
-                units_across
-                    * component.horizontal
-                    * units_down
-                    * component.vertical
-                    * SIDE
-                    * SIDE
-            ],
-            stride: units_across * component.horizontal * SIDE,
+    let (units_across, units_down) = header.units;
+    let plane = |component: &Component| {
+        let stride = units_across * component.horizontal * SIDE;
+        Plane {
+            samples: vec![0; stride * units_down * component.vertical * SIDE],
+            stride,
             width: (header.width * component.horizontal).div_ceil(header.horizontal),
             height: (header.height * component.vertical).div_ceil(header.vertical),
-        })
-        .collect();
-    let scan: &Scan = &header.scan;
-    let mut bits = Bits::new(bytes.get(scan.data_start..)?);
-    let mut predictions = [0i32; 3];
+        }
+    };
+    let mut planes: Vec<Plane> = header.components.iter().map(plane).collect();
+    let mut data = Data::new(&header.scan, bytes)?;
     let mut block = Block::default();
-    let mut until_restart = scan.restart_interval;
     // What lies below the window need not be read where the file has its end.
     let last_row = match header.has_end {
         true => window.unit_rows.end,
@@ -155,26 +151,19 @@ fn read_planes(bytes: &[u8], header: &Header, window: &Window) -> Option<Vec<Pla
     };
     for unit_row in 0..last_row {
         for unit_column in 0..units_across {
-            if scan.restart_interval > 0 {
-                if until_restart == 0 {
-                    bits.restart()?;
-                    predictions = [0; 3];
-                    until_restart = scan.restart_interval;
-                }
-                until_restart -= 1;
-            }
+            data.begin_unit()?;
             let is_wanted =
                 window.unit_columns.contains(&unit_column) && window.unit_rows.contains(&unit_row);
             let components = header.components.iter().zip(&mut planes);
-            for ((component, plane), prediction) in components.zip(&mut predictions) {
+            for ((component, plane), prediction) in components.zip(&mut data.predictions) {
                 for v in 0..component.vertical {
                     for h in 0..component.horizontal {
                         let (dc, ac) = (&component.dc, &component.ac);
                         if !is_wanted {
-                            Block::skip(dc, ac, &mut bits, prediction)?;
+                            Block::skip(dc, ac, &mut data.bits, prediction)?;
                             continue;
                         }
-                        block.read(dc, ac, &mut bits, prediction)?;
+                        block.read(dc, ac, &mut data.bits, prediction)?;
                         let column = unit_column * component.horizontal + h;
                         let row = unit_row * component.vertical + v;
                         let at = row * SIDE * plane.stride + column * SIDE;
@@ -185,7 +174,7 @@ fn read_planes(bytes: &[u8], header: &Header, window: &Window) -> Option<Vec<Pla
             }
         }
     }
-    bits.is_sound().then_some(planes)
+    data.bits.is_sound().then_some(planes)
 }
 
 #[cfg(test)]

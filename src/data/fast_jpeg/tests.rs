@@ -6,17 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn everything(width: u32, height: u32) -> Crop {
-    Crop {
-        left: 0,
-        top: 0,
-        width,
-        height,
-    }
-}
-
 fn whole(bytes: &[u8]) -> Option<RgbImage> {
-    decode(bytes, |_, _| true, everything)
+    decode(bytes, |_, _| true, Crop::whole)
 }
 
 /// Something with edges, gradients and noise.
@@ -81,7 +72,7 @@ fn each_instruction_set_gives_the_same_pixels() {
         let decode = Decode {
             bytes: &bytes,
             header: &header,
-            part: everything(83, 61),
+            part: Crop::whole(83, 61),
             pixels: vec![0; 83 * 61 * 3],
         };
         isa.run(decode).unwrap()
@@ -102,7 +93,7 @@ fn a_file_that_is_cut_or_another_format_is_left_to_others() {
     assert_eq!(whole(&bytes[..bytes.len() - 2]), whole(&bytes));
     assert_eq!(whole(&[&bytes[..], b"more"].concat()), whole(&bytes));
     assert!(whole(b"\x89PNG\r\n\x1a\n").is_none());
-    assert!(decode(&bytes, |_, _| false, everything).is_none());
+    assert!(decode(&bytes, |_, _| false, Crop::whole).is_none());
     let mut progressive = bytes.clone();
     let at = progressive.windows(2).position(|pair| pair == [0xFF, 0xC0]);
     progressive[at.unwrap() + 1] = 0xC2;

@@ -41,8 +41,6 @@ pub enum RequestError {
     },
     #[error("{0}")]
     Rule(String),
-    #[error("{path}: {message}")]
-    File { path: String, message: String },
     #[error(transparent)]
     Space(#[from] SpaceError),
     #[error(transparent)]

@@ -6,12 +6,7 @@
 //!
 //! Input: the bytes of a JPEG file. Output: whether all of the picture is there.
 
-use super::jpeg_scan::{Frame, HuffmanTable, Scan};
-
-const DEFINE_HUFFMAN_TABLES: u8 = 0xC4;
-const DEFINE_RESTART_INTERVAL: u8 = 0xDD;
-const END_OF_IMAGE: u8 = 0xD9;
-const START_OF_SCAN: u8 = 0xDA;
+use super::scan::{Frame, Scan, Tables, marker, restart_interval};
 
 /// Whether the file has an end-of-image marker (what follows it is ignored by every viewer), or lacks nothing but that.
 ///
@@ -21,10 +16,10 @@ pub fn is_complete(bytes: &[u8]) -> bool {
     let mut reader = Reader::default();
     // The first two bytes are the start-of-image marker.
     let mut at = 2;
-    while let Some((marker, after)) = next_marker(bytes, at) {
+    while let Some((found, after)) = next_marker(bytes, at) {
         at = after;
-        match marker {
-            END_OF_IMAGE => return true,
+        match found {
+            marker::END_OF_IMAGE => return true,
             // Restart markers, start of image and TEM stand alone.
             0x01 | 0xD0..=0xD8 => continue,
             _ => {}
@@ -33,7 +28,7 @@ pub fn is_complete(bytes: &[u8]) -> bool {
             return false;
         };
         at += segment.len() + 2;
-        reader.read(marker, segment, at);
+        reader.read(found, segment, at);
     }
     reader.scans.as_slice().first().is_some_and(|scan| {
         let single = reader.scans.len() == 1;
@@ -50,49 +45,29 @@ pub fn is_complete(bytes: &[u8]) -> bool {
 struct Reader {
     /// Of a sequential picture only.
     frame: Option<Frame>,
-    dc_tables: [Option<HuffmanTable>; 4],
-    ac_tables: [Option<HuffmanTable>; 4],
+    tables: Tables,
     restart_interval: usize,
     scans: Vec<Scan>,
 }
 
 impl Reader {
-    fn read(&mut self, marker: u8, segment: &[u8], data_start: usize) {
-        match marker {
-            // Baseline and extended sequential, Huffman coded.
-            0xC0 | 0xC1 => self.frame = Frame::parse(segment),
-            DEFINE_HUFFMAN_TABLES => {
+    fn read(&mut self, found: u8, segment: &[u8], data_start: usize) {
+        match found {
+            marker::BASELINE | marker::EXTENDED => self.frame = Frame::parse(segment),
+            marker::DEFINE_HUFFMAN_TABLES => {
                 // A damaged table only means that this file, which may well be complete, cannot be vouched for.
-                let _ = self.read_tables(segment);
+                let _ = self.tables.read(segment);
             }
-            DEFINE_RESTART_INTERVAL if segment.len() >= 2 => {
-                self.restart_interval = usize::from(u16::from_be_bytes([segment[0], segment[1]]));
+            marker::DEFINE_RESTART_INTERVAL => {
+                let said = restart_interval(segment);
+                self.restart_interval = said.unwrap_or(self.restart_interval);
             }
-            START_OF_SCAN => {
-                let tables = (&self.dc_tables, &self.ac_tables);
-                self.scans.extend(Scan::parse(
-                    segment,
-                    tables,
-                    self.restart_interval,
-                    data_start,
-                ));
+            marker::START_OF_SCAN => {
+                let scan = Scan::parse(segment, &self.tables, self.restart_interval, data_start);
+                self.scans.extend(scan);
             }
             _ => {}
         }
-    }
-
-    fn read_tables(&mut self, mut segment: &[u8]) -> Option<()> {
-        while let Some((&selector, rest)) = segment.split_first() {
-            let (table, length) = HuffmanTable::parse(rest)?;
-            let tables = if selector >> 4 == 0 {
-                &mut self.dc_tables
-            } else {
-                &mut self.ac_tables
-            };
-            *tables.get_mut(usize::from(selector & 15))? = Some(table);
-            segment = &rest[length..];
-        }
-        Some(())
     }
 }
 
