@@ -1,7 +1,8 @@
 //! The confusion matrix as a picture.
 //!
 //! Input: counts. Output: an SVG with a square for each cell that is not empty, darker the larger its share of the true
-//! class; where there are too many classes for their names, a second one of those that are confused most. Drawn by hand, because colours have to follow the page's light or dark style and each square carries its text.
+//! class; where there are too many classes for their names, a second one of those that are confused most. Drawn by hand,
+//! because colours have to follow the page's light or dark style and each square carries its text.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
