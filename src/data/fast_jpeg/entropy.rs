@@ -3,9 +3,11 @@
 //! Input: the compressed data of a scan. Output: [`Block`]s of 64 coefficients, before they are multiplied with the factors of their
 //! quantisation (ITU-T T.81, F.2.2).
 
+use super::bits::Bits;
 use super::scan::HuffmanTable;
 
-/// Bits of the data with which a table is entered. Longer codes are rare.
+/// Bits of the data with which a table is entered. Longer codes are rare, and larger tables do not stay in the fastest cache.
+const DIFFERENCE_LOOKUP: u32 = 9;
 const LOOKUP: u32 = 10;
 /// The longest code.
 const LONGEST: u32 = 16;
@@ -34,41 +36,93 @@ pub(super) const PLACES: [u8; 256] = {
     places
 };
 
-/// What a code means, in one word: it is loaded once a coefficient.
+/// What a code means, in one word: it is loaded once a coefficient. Shifts look at six bits of what they take, so it needs no masks.
 ///
-/// Bits 0 to 7: how many bits code and value take together; 0 where the code is longer than [`LOOKUP`] bits or there is none. Bits 8 to 15:
-/// how many the value takes. Bits 16 to 23: coefficients from the one before to this one.
+/// Bits 0 to 7: how many bits code and value take together; 0 where the code is too long for the table or there is none. Bits 8 to 15: how
+/// many the code takes. Bits 16 to 23: 63 less how many the value takes. Bits 24 to 31: coefficients from the one before to this one.
 #[derive(Clone, Copy, Default)]
 struct Entry(u32);
 
 impl Entry {
     fn new(length: u32, (step, size): (u8, u32)) -> Self {
-        Entry((u32::from(step) << 16) | (size << 8) | (length + size))
+        Entry((u32::from(step) << 24) | ((63 - size) << 16) | (length << 8) | (length + size))
     }
 
     #[inline(always)]
+    fn is_known(self) -> bool {
+        self.0 & 0xFF != 0
+    }
+
     fn bits(self) -> u32 {
         self.0 & 0xFF
     }
 
+    /// The value that follows the code at the head of `bits` (T.81, table F.1): those that begin with 0 are negative.
     #[inline(always)]
-    fn size(self) -> u32 {
-        (self.0 >> 8) & 0xFF
+    fn value(self, bits: u64) -> i16 {
+        value(bits, self.0 >> 8, self.0 >> 16)
+    }
+}
+
+/// The value in `bits` behind `skipped` ones, which takes 63 less `shift`.
+#[inline(always)]
+fn value(bits: u64, skipped: u32, shift: u32) -> i16 {
+    let bits = bits.wrapping_shl(skipped);
+    let negative = !(bits as i64 >> 63);
+    // In two steps, since none may be taken.
+    let size = ((bits ^ negative as u64) >> 1).wrapping_shr(shift);
+    (size as i64 ^ negative).wrapping_sub(negative) as i16
+}
+
+/// Two codes that follow each other, where the second lies within the bits of the table: the search for one waits for that of the one
+/// before, so fewer searches are what makes it fast.
+///
+/// Bits 0 to 31: the [`Entry`] of the first one, with the bits of both together. Bits 32 to 39: where the second one's value begins. Bits 40
+/// to 47: 63 less how many bits that takes. Bits 48 to 55: coefficients from the first one to the second; 0 where there is none.
+#[derive(Clone, Copy, Default)]
+struct Pair(u64);
+
+impl Pair {
+    fn of(first: Entry) -> Self {
+        Pair(u64::from(first.0) | (63 << 40))
+    }
+
+    fn with(self, second: Entry) -> Self {
+        let first = Entry(self.0 as u32);
+        let begin = first.bits() + ((second.0 >> 8) & 0xFF);
+        let rest = (u64::from(second.0 >> 16) << 40) | (u64::from(begin) << 32);
+        Pair(rest | u64::from(first.0 + second.bits()))
+    }
+
+    fn first(self) -> Entry {
+        Entry(self.0 as u32)
     }
 
     #[inline(always)]
-    fn step(self) -> u32 {
-        self.0 >> 16
+    fn steps(self) -> (u32, u32) {
+        (self.0 as u32 >> 24, (self.0 >> 48) as u32)
+    }
+
+    #[inline(always)]
+    fn values(self, bits: u64) -> (i16, i16) {
+        let first = Entry(self.0 as u32).value(bits);
+        (
+            first,
+            value(bits, (self.0 >> 32) as u32, (self.0 >> 40) as u32),
+        )
+    }
+
+    /// The bits of the first code and its value.
+    fn first_bits(self) -> u32 {
+        ((self.0 >> 8) & 0xFF) as u32 + 63 - ((self.0 >> 16) & 0xFF) as u32
     }
 }
 
 /// The step of the symbol that says that no more coefficients follow: farther than any other leads.
 const END: u8 = 128;
 
-/// A Huffman code, by the next [`LOOKUP`] bits of the data.
-pub(super) struct Codes {
-    entries: Box<[Entry; 1 << LOOKUP]>,
-    is_dc: bool,
+/// What the codes of any length are.
+struct Code {
     /// For each length: the first code that is too large for it, its bits at the head of 16.
     limits: [u32; LONGEST as usize + 1],
     /// For each length: what to add to a code to find its place among the values.
@@ -76,12 +130,13 @@ pub(super) struct Codes {
     values: Vec<u8>,
 }
 
-impl Codes {
-    /// Codes of differences (`dc`) or of runs and coefficients; `None` where they are none that a picture of 8 bits can have.
-    pub(super) fn new(table: &HuffmanTable, is_dc: bool) -> Option<Self> {
-        let mut codes = Codes {
-            entries: Box::new([Entry::default(); 1 << LOOKUP]),
-            is_dc,
+impl Code {
+    /// `enter` is called with each code, its length and its symbol. `None` where they are none that a picture of 8 bits can have.
+    fn new(
+        table: &HuffmanTable,
+        mut enter: impl FnMut(u32, u32, u8) -> Option<()>,
+    ) -> Option<Self> {
+        let mut codes = Code {
             limits: [0; LONGEST as usize + 1],
             offsets: [0; LONGEST as usize + 1],
             values: table.values.clone(),
@@ -91,10 +146,10 @@ impl Codes {
             let count = usize::from(table.counts[length as usize - 1]);
             codes.offsets[length as usize] = index as i32 - code as i32;
             for symbol in table.values.get(index..index + count)? {
-                if code >> length != 0 || symbol & 15 > LARGEST || (is_dc && *symbol > LARGEST) {
+                if code >> length != 0 || symbol & 15 > LARGEST {
                     return None;
                 }
-                codes.enter(code, length, *symbol);
+                enter(code, length, *symbol)?;
                 code += 1;
             }
             index += count;
@@ -102,39 +157,6 @@ impl Codes {
             code <<= 1;
         }
         Some(codes)
-    }
-
-    /// Fills the entries that begin with `code`.
-    fn enter(&mut self, code: u32, length: u32, symbol: u8) {
-        if let Some(rest) = LOOKUP.checked_sub(length) {
-            let entry = Entry::new(length, self.meaning(symbol));
-            let first = (code << rest) as usize;
-            self.entries[first..first + (1 << rest)].fill(entry);
-        }
-    }
-
-    /// The step to the coefficient of a symbol and the bits of its value.
-    #[inline(always)]
-    fn meaning(&self, symbol: u8) -> (u8, u32) {
-        let (run, size) = (symbol >> 4, u32::from(symbol & 15));
-        match (self.is_dc, run, size) {
-            (true, ..) => (1, size),
-            (false, 0..15, 0) => (END, 0),
-            (false, ..) => (run + 1, size),
-        }
-    }
-
-    /// The step and the value at the head of the data.
-    #[inline(always)]
-    fn next(&self, bits: &mut Bits) -> Option<(u32, i16)> {
-        let mut entry = self.entries[(bits.head >> (64 - LOOKUP)) as usize];
-        if entry.bits() == 0 {
-            let (symbol, length) = self.long(bits.head)?;
-            entry = Entry::new(length, self.meaning(symbol));
-        }
-        let value = value_at(bits.head << (entry.bits() - entry.size()), entry.size());
-        bits.drop(entry.bits());
-        Some((entry.step(), value))
     }
 
     /// The symbol at the head of the data, and the length of its code.
@@ -149,13 +171,97 @@ impl Codes {
     }
 }
 
-/// The value that the first `size` bits of `head` stand for (T.81, table F.1): those that begin with 0 are negative.
-#[inline(always)]
-fn value_at(head: u64, size: u32) -> i16 {
-    // In two steps, since none may be taken.
-    let bits = (head >> 1 >> (63 - size)) as i32;
-    let is_positive = (head as i64 >> 63) as i32;
-    (bits + (((-1 << size) + 1) & !is_positive)) as i16
+/// Fills the entries that begin with `code`, where those are so long.
+fn enter(entries: &mut [Entry], lookup: u32, code: u32, length: u32, meaning: (u8, u32)) {
+    if let Some(rest) = lookup.checked_sub(length) {
+        let first = (code << rest) as usize;
+        entries[first..first + (1 << rest)].fill(Entry::new(length, meaning));
+    }
+}
+
+/// The Huffman code of differences between the first coefficients of blocks.
+pub(super) struct Differences {
+    entries: Box<[Entry; 1 << DIFFERENCE_LOOKUP]>,
+    code: Code,
+}
+
+impl Differences {
+    /// `None` where they are none that a picture of 8 bits can have.
+    pub(super) fn new(table: &HuffmanTable) -> Option<Self> {
+        let mut entries = Box::new([Entry::default(); 1 << DIFFERENCE_LOOKUP]);
+        let code = Code::new(table, |code, length, symbol| {
+            let meaning = Self::meaning(symbol);
+            enter(&mut *entries, DIFFERENCE_LOOKUP, code, length, meaning);
+            (symbol <= LARGEST).then_some(())
+        })?;
+        Some(Differences { entries, code })
+    }
+
+    fn meaning(symbol: u8) -> (u8, u32) {
+        (1, u32::from(symbol & 15))
+    }
+
+    #[inline(always)]
+    fn entry(&self, bits: u64) -> Option<Entry> {
+        let entry = self.entries[(bits >> (64 - DIFFERENCE_LOOKUP)) as usize];
+        if entry.is_known() {
+            return Some(entry);
+        }
+        let (symbol, length) = self.code.long(bits)?;
+        Some(Entry::new(length, Self::meaning(symbol)))
+    }
+}
+
+/// The Huffman code of runs of zeros and the coefficients behind them.
+pub(super) struct Coefficients {
+    pairs: Box<[Pair; 1 << LOOKUP]>,
+    code: Code,
+}
+
+impl Coefficients {
+    /// `None` where they are none that a picture of 8 bits can have.
+    pub(super) fn new(table: &HuffmanTable) -> Option<Self> {
+        let mut entries = [Entry::default(); 1 << LOOKUP];
+        let code = Code::new(table, |code, length, symbol| {
+            enter(&mut entries, LOOKUP, code, length, Self::meaning(symbol));
+            Some(())
+        })?;
+        let mut pairs = Box::new([Pair::default(); 1 << LOOKUP]);
+        for (index, (pair, first)) in pairs.iter_mut().zip(&entries).enumerate() {
+            if !first.is_known() {
+                continue;
+            }
+            *pair = Pair::of(*first);
+            let is_end = first.0 >> 24 == u32::from(END);
+            if let Some(rest) = LOOKUP.checked_sub(first.bits())
+                && !is_end
+            {
+                let second = entries[(index << first.bits()) & (entries.len() - 1)];
+                if second.is_known() && (second.0 >> 8) & 0xFF <= rest {
+                    *pair = pair.with(second);
+                }
+            }
+        }
+        Some(Coefficients { pairs, code })
+    }
+
+    /// The step to the coefficient of a symbol and the bits of its value.
+    fn meaning(symbol: u8) -> (u8, u32) {
+        match (symbol >> 4, u32::from(symbol & 15)) {
+            (0..15, 0) => (END, 0),
+            (run, size) => (run + 1, size),
+        }
+    }
+
+    #[inline(always)]
+    fn pair(&self, bits: u64) -> Option<Pair> {
+        let pair = self.pairs[(bits >> (64 - LOOKUP)) as usize];
+        if pair.first().is_known() {
+            return Some(pair);
+        }
+        let (symbol, length) = self.code.long(bits)?;
+        Some(Pair::of(Entry::new(length, Self::meaning(symbol))))
+    }
 }
 
 /// The coefficients of 8 x 8 pixels, by rows.
@@ -179,8 +285,8 @@ impl Block {
     #[inline(always)]
     pub(super) fn read(
         &mut self,
-        dc: &Codes,
-        ac: &Codes,
+        dc: &Differences,
+        ac: &Coefficients,
         bits: &mut Bits,
         prediction: &mut i32,
     ) -> Option<()> {
@@ -199,8 +305,8 @@ impl Block {
     /// Reads over the next block, of which only the prediction of those after it matters.
     #[inline(always)]
     pub(super) fn skip(
-        dc: &Codes,
-        ac: &Codes,
+        dc: &Differences,
+        ac: &Coefficients,
         bits: &mut Bits,
         prediction: &mut i32,
     ) -> Option<()> {
@@ -211,135 +317,49 @@ impl Block {
 /// Goes through the coefficients of a block but for the first, which becomes `prediction`. Output: which one of them is the last.
 #[inline(always)]
 fn walk(
-    dc: &Codes,
-    ac: &Codes,
+    dc: &Differences,
+    ac: &Coefficients,
     bits: &mut Bits,
     prediction: &mut i32,
     mut keep: impl FnMut(u32, i16),
 ) -> Option<u8> {
-    // A copy of its own, which stays in registers.
-    let mut own = *bits;
-    own.fill();
-    let (_, difference) = dc.next(&mut own)?;
-    *prediction = prediction.wrapping_add(i32::from(difference));
+    // A copy, which stays in registers.
+    let (mut head, plain) = bits.block()?;
+    head.fill(plain);
+    let entry = dc.entry(head.bits)?;
+    *prediction = prediction.wrapping_add(i32::from(entry.value(head.bits)));
+    head.drop(entry.0);
     // The coefficient behind the last one.
     let mut index = 1;
-    let before = 'block: loop {
-        own.fill();
+    loop {
+        head.fill(plain);
         // Twice at most 27 bits.
         for _ in 0..2 {
-            let (step, value) = ac.next(&mut own)?;
-            let before = index;
-            index += step;
-            keep(index - 1, value);
-            if index >= 64 {
-                break 'block before;
+            let pair = ac.pair(head.bits)?;
+            let (step, next_step) = pair.steps();
+            let first = index + step;
+            let second = first + next_step;
+            let (value, next_value) = pair.values(head.bits);
+            // Where there is no second one, its place is that of the first.
+            keep(second - 1, next_value);
+            keep(first - 1, value);
+            if second >= 64 {
+                // A second one behind the last coefficient belongs to the next block.
+                let (before, index, taken) = match first {
+                    64.. => (index, first, pair.first_bits()),
+                    _ => (first, second, pair.first().0),
+                };
+                head.drop(taken);
+                bits.set(head);
+                return match index {
+                    64 => Some(63),
+                    _ if index >= u32::from(END) => Some(before as u8 - 1),
+                    _ => None,
+                };
             }
+            index = second;
+            head.drop(pair.first().0);
         }
-    };
-    *bits = own;
-    match index {
-        64 => Some(63),
-        _ if index >= u32::from(END) => Some(before as u8 - 1),
-        _ => None,
-    }
-}
-
-/// The compressed data, a bit after the other.
-#[derive(Clone, Copy)]
-pub(super) struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    /// The next bits, the first one highest; 0 behind those that there are.
-    head: u64,
-    /// How many there are, at least 56 after [`fill`](Self::fill).
-    count: u32,
-    /// How many of them, the last ones, are not from the file.
-    invented: u32,
-}
-
-impl<'a> Bits<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Bits {
-            bytes,
-            at: 0,
-            head: 0,
-            count: 0,
-            invented: 0,
-        }
-    }
-
-    /// Makes sure that there are 56 bits. Behind the end of the data they are zeros.
-    #[inline(always)]
-    pub(super) fn fill(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        if self.count >= 56 {
-            return;
-        }
-        if let Some(next) = self.bytes.get(self.at..self.at + 8)
-            && let Ok(next) = next.try_into()
-        {
-            let next = u64::from_be_bytes(next);
-            // A byte of ones may begin a marker.
-            if (!next).wrapping_sub(ONES) & next & HIGHS == 0 {
-                self.head |= next >> self.count;
-                let taken = (63 - self.count) / 8;
-                self.at += taken as usize;
-                self.count += taken * 8;
-                // Bits of a byte that was not taken stand where they will stand when it is.
-                return;
-            }
-        }
-        *self = self.filled_with_care();
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn filled_with_care(mut self) -> Self {
-        while self.count < 56 {
-            let byte = match self.bytes.get(self.at..) {
-                Some([0xFF, 0, ..]) => {
-                    self.at += 2;
-                    0xFF
-                }
-                Some([byte, ..]) if *byte != 0xFF => {
-                    self.at += 1;
-                    *byte
-                }
-                _ => {
-                    self.invented += 8;
-                    0
-                }
-            };
-            self.head |= u64::from(byte) << (56 - self.count);
-            self.count += 8;
-        }
-        self
-    }
-
-    #[inline(always)]
-    fn drop(&mut self, bits: u32) {
-        self.head <<= bits;
-        self.count = self.count.wrapping_sub(bits);
-    }
-
-    /// Whether all that was read was in the file.
-    pub(super) fn is_sound(&self) -> bool {
-        self.count >= self.invented
-    }
-
-    /// Steps over a restart marker, which must come next.
-    pub(super) fn restart(&mut self) -> Option<()> {
-        // At most seven bits fill up the last byte, and none of the next part's was read: a marker ends filling.
-        if !self.is_sound() || self.count - self.invented >= 8 {
-            return None;
-        }
-        match self.bytes.get(self.at..)? {
-            [0xFF, 0xD0..=0xD7, rest @ ..] => *self = Bits::new(rest),
-            _ => return None,
-        }
-        Some(())
     }
 }
 
@@ -362,44 +382,49 @@ mod tests {
 
     #[test]
     fn values_of_either_sign() {
-        let all: Vec<i16> = (0..8).map(|bits| value_at(bits << 61, 3)).collect();
+        let all: Vec<i16> = (0..8).map(|bits| value(bits << 61, 0, 60)).collect();
         assert_eq!(all, [-7, -6, -5, -4, 4, 5, 6, 7]);
-        let one = [value_at(0, 1), value_at(!0, 1)];
-        assert_eq!((one, value_at(0, 0), value_at(!0, 0)), ([-1, 1], 0, 0));
-        assert_eq!([value_at(0, 11), value_at(!0, 11)], [-2047, 2047]);
+        let one = [value(0, 0, 62), value(!0, 0, 62)];
+        assert_eq!((one, value(0, 0, 63), value(!0, 0, 63)), ([-1, 1], 0, 0));
+        assert_eq!([value(0, 9, 52), value(!0, 9, 52)], [-2047, 2047]);
     }
 
-    fn take(bits: &mut Bits, count: u32) -> i32 {
-        let taken = (bits.head >> (64 - count)) as i32;
-        bits.drop(count);
-        taken
+    /// A table of codes of these lengths.
+    fn table(codes: &[(usize, u8)]) -> HuffmanTable {
+        let mut counts = [0; 16];
+        codes.iter().for_each(|(length, _)| counts[length - 1] += 1);
+        let values = codes.iter().map(|(_, symbol)| *symbol).collect();
+        HuffmanTable { counts, values }
     }
 
     #[test]
-    fn bits_come_in_order_over_stuffed_bytes_and_stop_at_markers() {
-        let data: Vec<u8> = (0..40u8)
-            .flat_map(|n| [n * 3, 0xFF, 0])
-            .chain([0xFF, 0xD9])
-            .collect();
-        let plain: Vec<u8> = (0..40u8).flat_map(|n| [n * 3, 0xFF]).collect();
-        let mut bits = Bits::new(&data);
-        let mut read = 0;
-        for count in (1..12).cycle().take(100) {
-            bits.fill();
-            let expected = (read..read + count).fold(0, |all, bit| {
-                (all << 1) | i32::from((plain[bit as usize / 8] >> (7 - bit % 8)) & 1)
-            });
-            assert_eq!(take(&mut bits, count), expected, "{read}");
-            assert!(bits.is_sound());
-            read += count;
-        }
-        // 640 bits there are.
-        for _ in 0..6 {
-            bits.fill();
-            take(&mut bits, 16);
-        }
-        assert!(!bits.is_sound());
-        assert!(bits.restart().is_none());
+    fn a_pair_of_codes_ends_with_the_block() {
+        // 0: a difference of no bits; 0: a coefficient of one bit, 10: no more, 110: 15 zeros and a coefficient of one bit.
+        let dc = Differences::new(&table(&[(1, 0)])).unwrap();
+        let ac = Coefficients::new(&table(&[(1, 1), (2, 0), (3, 0xF1)])).unwrap();
+        let read = |bits: &str| {
+            let padded = format!("{bits:0<800}");
+            let bytes: Vec<u8> = (0..100)
+                .map(|at| u8::from_str_radix(&padded[8 * at..][..8], 2).unwrap())
+                .collect();
+            let (mut block, mut prediction) = (Block::default(), 0);
+            let mut data = Bits::new(&bytes);
+            let found = block.read(&dc, &ac, &mut data, &mut prediction);
+            let skipped = Block::skip(&dc, &ac, &mut Bits::new(&bytes), &mut prediction);
+            assert_eq!(found, skipped);
+            found.map(|()| (block, data.read()))
+        };
+        let (block, taken) = read("0 01 00 10".replace(' ', "").as_str()).unwrap();
+        assert_eq!((block.values[1], block.values[8], block.last), (1, -1, 2));
+        assert_eq!(taken, 7);
+        // All 63 of them; what follows is the next block's.
+        let (block, taken) = read(&format!("0{}", "01".repeat(66))).unwrap();
+        assert!(block.values[1..].iter().all(|value| *value == 1));
+        assert_eq!((block.last, taken), (63, 127));
+        // 48 of them and 15, and one too many.
+        assert!(read(&format!("0{}", "1101".repeat(4))).is_none());
+        let (block, taken) = read(&format!("0{}{}", "1101".repeat(3), "01".repeat(15))).unwrap();
+        assert_eq!((block.last, taken), (63, 43));
     }
 
     #[test]
@@ -408,7 +433,7 @@ mod tests {
         let mut segment = [1u8; 16].to_vec();
         segment.extend((1..=16).map(|n| n % 11));
         let (table, _) = HuffmanTable::parse(&segment).unwrap();
-        let codes = Codes::new(&table, true).unwrap();
+        let codes = Code::new(&table, |_, _, _| Some(())).unwrap();
         for length in [1, 9, 12, 16] {
             // The code of this length is all ones but for the last bit.
             let head = u64::MAX.checked_shl(65 - length).unwrap_or(0);
@@ -418,6 +443,6 @@ mod tests {
         // 17 bits of value cannot be.
         segment[16] = 17;
         let (table, _) = HuffmanTable::parse(&segment).unwrap();
-        assert!(Codes::new(&table, true).is_none());
+        assert!(Differences::new(&table).is_none());
     }
 }

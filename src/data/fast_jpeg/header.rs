@@ -2,10 +2,12 @@
 //!
 //! Input: a file. Output: [`Header`], or `None` for whatever the rest of this module is not made for.
 
+use std::rc::Rc;
+
 use image::metadata::Orientation;
 
 use super::end::{next_marker, segment};
-use super::entropy::Codes;
+use super::entropy::{Coefficients, Differences};
 use super::scan::{Frame, Sampling, Scan, Tables, marker, restart_interval};
 use super::transform::Factors;
 
@@ -35,8 +37,8 @@ pub(super) struct Component {
     pub(super) horizontal: usize,
     pub(super) vertical: usize,
     pub(super) factors: Factors,
-    pub(super) dc: Codes,
-    pub(super) ac: Codes,
+    pub(super) dc: Rc<Differences>,
+    pub(super) ac: Rc<Coefficients>,
 }
 
 /// What was read so far.
@@ -127,17 +129,29 @@ impl Reader {
         {
             return None;
         }
-        let mut components = Vec::new();
-        for (component, (id, dc, ac)) in frame.components.iter().zip(&scan.components) {
+        let mut components = Vec::<Component>::new();
+        for (index, (component, (id, dc, ac))) in
+            frame.components.iter().zip(&scan.components).enumerate()
+        {
             if component.id != *id {
                 return None;
             }
+            // Both chroma components have the same codes as a rule. Once in the cache they are faster than twice.
+            let before = scan.components[..index].iter().zip(&components);
+            let mut same = before.filter(|((_, own_dc, own_ac), _)| (own_dc, own_ac) == (dc, ac));
+            let (dc, ac) = match same.next() {
+                Some((_, same)) => (Rc::clone(&same.dc), Rc::clone(&same.ac)),
+                None => (
+                    Rc::new(Differences::new(dc)?),
+                    Rc::new(Coefficients::new(ac)?),
+                ),
+            };
             components.push(Component {
                 horizontal: component.horizontal,
                 vertical: component.vertical,
                 factors: self.factors.get(component.factors)?.clone()?,
-                dc: Codes::new(dc, true)?,
-                ac: Codes::new(ac, false)?,
+                dc,
+                ac,
             });
         }
         Some(Header {

@@ -14,6 +14,9 @@
 //! libjpeg-turbo. Two things make this one faster: one table entry tells a code and its value's size, without a branch, and pixels outside of
 //! the part that is wanted are never computed. Where a network sees a crop of a photo, that is a third to a half of them.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod bits;
 mod colour;
 mod end;
 mod entropy;
@@ -29,9 +32,12 @@ use pulp::{Simd, WithSimd};
 use self::entropy::Block;
 use self::header::{Component, Header};
 use self::scan::Data;
+use self::transform::Transform;
 use super::pixels::Crop;
 use crate::kernels::Isa;
 
+/// Blocks of a unit, of the largest that there are here: luma of two by two, and two of chroma.
+const MOST_BLOCKS: usize = 6;
 /// Pixels of a block's side.
 const SIDE: usize = 8;
 
@@ -69,10 +75,22 @@ impl WithSimd for Decode<'_> {
     type Output = Option<RgbImage>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, _: S) -> Option<RgbImage> {
+    fn with_simd<S: Simd>(self, simd: S) -> Option<RgbImage> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = avx2::of(simd) {
+            return self.with(simd);
+        }
+        let _ = simd;
+        self.with(transform::Portable)
+    }
+}
+
+impl Decode<'_> {
+    #[inline(always)]
+    fn with(mut self, transform: impl Transform) -> Option<RgbImage> {
         let header = self.header;
         let window = Window::of(header, self.part);
-        let planes = read_planes(self.bytes, header, &window)?;
+        let planes = read_planes(self.bytes, header, &window, transform)?;
         colour::write(&planes, header, &window, &mut self.pixels);
         RgbImage::from_raw(header.width as u32, header.height as u32, self.pixels)
     }
@@ -130,7 +148,12 @@ impl Window {
 
 /// The samples of all components within `window`; `None` where the file's data ends before that of the picture does.
 #[inline(always)]
-fn read_planes(bytes: &[u8], header: &Header, window: &Window) -> Option<Vec<Plane>> {
+fn read_planes(
+    bytes: &[u8],
+    header: &Header,
+    window: &Window,
+    transform: impl Transform,
+) -> Option<Vec<Plane>> {
     let (units_across, units_down) = header.units;
     let plane = |component: &Component| {
         let stride = units_across * component.horizontal * SIDE;
@@ -143,32 +166,47 @@ fn read_planes(bytes: &[u8], header: &Header, window: &Window) -> Option<Vec<Pla
     };
     let mut planes: Vec<Plane> = header.components.iter().map(plane).collect();
     let mut data = Data::new(&header.scan, bytes)?;
-    let mut block = Block::default();
+    // Those of a unit are read before the first is transformed, which would have to wait for the last coefficient to reach memory.
+    let mut blocks: [Block; MOST_BLOCKS] = Default::default();
     // What lies below the window need not be read where the file has its end.
     let last_row = match header.has_end {
         true => window.unit_rows.end,
         false => units_down,
     };
     for unit_row in 0..last_row {
+        let is_row_wanted = window.unit_rows.contains(&unit_row);
         for unit_column in 0..units_across {
             data.begin_unit()?;
-            let is_wanted =
-                window.unit_columns.contains(&unit_column) && window.unit_rows.contains(&unit_row);
-            let components = header.components.iter().zip(&mut planes);
-            for ((component, plane), prediction) in components.zip(&mut data.predictions) {
+            let is_wanted = is_row_wanted && window.unit_columns.contains(&unit_column);
+            let mut unread = blocks.iter_mut();
+            for (component, prediction) in header.components.iter().zip(&mut data.predictions) {
+                let (dc, ac) = (&component.dc, &component.ac);
+                for _ in 0..component.horizontal * component.vertical {
+                    match is_wanted {
+                        true => unread.next()?.read(dc, ac, &mut data.bits, prediction)?,
+                        false => Block::skip(dc, ac, &mut data.bits, prediction)?,
+                    }
+                }
+            }
+            if !is_wanted {
+                continue;
+            }
+            let mut read = blocks.iter();
+            for (component, plane) in header.components.iter().zip(&mut planes) {
                 for v in 0..component.vertical {
                     for h in 0..component.horizontal {
-                        let (dc, ac) = (&component.dc, &component.ac);
-                        if !is_wanted {
-                            Block::skip(dc, ac, &mut data.bits, prediction)?;
-                            continue;
-                        }
-                        block.read(dc, ac, &mut data.bits, prediction)?;
                         let column = unit_column * component.horizontal + h;
                         let row = unit_row * component.vertical + v;
                         let at = row * SIDE * plane.stride + column * SIDE;
                         let target = plane.samples.get_mut(at..)?;
-                        transform::inverse(&block, &component.factors, target, plane.stride);
+                        let block = read.next()?;
+                        transform::inverse(
+                            transform,
+                            block,
+                            &component.factors,
+                            target,
+                            plane.stride,
+                        );
                     }
                 }
             }

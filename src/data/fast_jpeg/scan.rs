@@ -4,7 +4,8 @@
 //! missing end go through alike.
 
 use super::SIDE;
-use super::entropy::{Bits, Block, Codes};
+use super::bits::Bits;
+use super::entropy::{Block, Coefficients, Differences};
 
 /// Components that a scan may have (T.81, B.2.3).
 const MOST_COMPONENTS: usize = 4;
@@ -87,7 +88,7 @@ impl Frame {
 }
 
 /// A Huffman code: for each length, the codes of that length are consecutive numbers.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct HuffmanTable {
     /// How many codes there are of each length from 1 to 16.
     pub counts: [u8; 16],
@@ -187,7 +188,7 @@ impl Scan {
             let blocks = component.horizontal * component.vertical;
             let mut own = self.components.iter();
             let (_, dc, ac) = own.find(|(id, ..)| *id == component.id)?;
-            plan.push((blocks, Codes::new(dc, true)?, Codes::new(ac, false)?));
+            plan.push((blocks, Differences::new(dc)?, Coefficients::new(ac)?));
         }
         let mut data = Data::new(self, bytes)?;
         let (across, down) = frame.units();

@@ -8,17 +8,17 @@ use super::SIDE;
 use super::entropy::Block;
 
 /// Fraction bits of the constants, and those that are kept between columns and rows.
-const CONSTANT_BITS: u32 = 13;
-const KEPT_BITS: u32 = 2;
+pub(super) const CONSTANT_BITS: u32 = 13;
+pub(super) const KEPT_BITS: u32 = 2;
 
 /// A number times 2^13, to the nearest whole one.
-const fn fixed(value: f64) -> i32 {
+pub(super) const fn fixed(value: f64) -> i32 {
     (value * (1 << CONSTANT_BITS) as f64 + 0.5) as i32
 }
 
 /// What coefficients are multiplied with, by rows.
 #[derive(Clone)]
-pub(super) struct Factors([i32; 64]);
+pub(super) struct Factors(pub(super) [i32; 64]);
 
 impl Factors {
     /// From the order of the file, which is that of the coefficients.
@@ -31,38 +31,55 @@ impl Factors {
     }
 }
 
+/// How blocks that are not flat are transformed.
+pub(super) trait Transform: Copy {
+    /// The samples of a block in which only the first `USED` rows and columns, four or eight, hold anything.
+    fn rows<const USED: usize>(self, block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE];
+}
+
 /// Writes the samples of a block, whose rows are `stride` apart.
 #[inline(always)]
-pub(super) fn inverse(block: &Block, factors: &Factors, target: &mut [u8], stride: usize) {
+pub(super) fn inverse(
+    transform: impl Transform,
+    block: &Block,
+    factors: &Factors,
+    target: &mut [u8],
+    stride: usize,
+) {
     let samples = match block.last {
         0 => {
             let value = i32::from(block.values[0]).wrapping_mul(factors.0[0]);
             [[sample(value.wrapping_add(4) >> 3); SIDE]; SIDE]
         }
         // The first ten lie within the first four rows and columns.
-        1..10 => inverse_of::<4>(block, factors),
-        _ => inverse_of::<SIDE>(block, factors),
+        1..10 => transform.rows::<4>(block, factors),
+        _ => transform.rows::<SIDE>(block, factors),
     };
     for (y, samples) in samples.iter().enumerate() {
         target[y * stride..][..SIDE].copy_from_slice(samples);
     }
 }
 
-/// The samples of a block in which only the first `USED` rows and columns hold anything.
-#[inline(always)]
-fn inverse_of<const USED: usize>(block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE] {
-    let mut values = [[0i32; SIDE]; SIDE];
-    for (y, row) in values.iter_mut().take(USED).enumerate() {
-        for (x, value) in row.iter_mut().enumerate() {
-            let at = y * SIDE + x;
-            *value = i32::from(block.values[at]).wrapping_mul(factors.0[at]);
+/// For any processor.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Transform for Portable {
+    #[inline(always)]
+    fn rows<const USED: usize>(self, block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE] {
+        let mut values = [[0i32; SIDE]; SIDE];
+        for (y, row) in values.iter_mut().take(USED).enumerate() {
+            for (x, value) in row.iter_mut().enumerate() {
+                let at = y * SIDE + x;
+                *value = i32::from(block.values[at]).wrapping_mul(factors.0[at]);
+            }
         }
+        let columns = pass::<{ CONSTANT_BITS - KEPT_BITS }, USED>(&values);
+        let rows = pass::<{ CONSTANT_BITS + KEPT_BITS + 3 }, USED>(&transposed(&columns));
+        // Sixteen bits of each, which turn faster than bytes or words of 32.
+        let samples = transposed(&each(&rows, |value| i16::from(sample(value))));
+        each(&samples, |value| value as u8)
     }
-    let columns = pass::<{ CONSTANT_BITS - KEPT_BITS }, USED>(&values);
-    let rows = pass::<{ CONSTANT_BITS + KEPT_BITS + 3 }, USED>(&transposed(&columns));
-    // Sixteen bits of each, which turn faster than bytes or words of 32.
-    let samples = transposed(&each(&rows, |value| i16::from(sample(value))));
-    each(&samples, |value| value as u8)
 }
 
 /// `f` of each. A loop, since the closures of an array's `map` would be compiled for any processor.
@@ -168,7 +185,7 @@ mod tests {
 
     fn samples(block: &Block) -> [u8; 64] {
         let mut samples = [0; 64];
-        inverse(block, &Factors([3; 64]), &mut samples, SIDE);
+        inverse(Portable, block, &Factors([3; 64]), &mut samples, SIDE);
         samples
     }
 
