@@ -105,11 +105,20 @@ impl<'a> Bits<'a> {
         Some(())
     }
 
-    /// The next eight bytes, or fewer up to one of ones.
+    /// The next bytes, up to one of ones if there is one among them.
     #[inline(always)]
     fn load_some(&mut self) {
         const ONES: u64 = 0x0101_0101_0101_0101;
         const HIGHS: u64 = 0x8080_8080_8080_8080;
+        const MANY: usize = 32;
+        if let Some(next) = self.rest.first_chunk::<MANY>()
+            && !next.iter().fold(false, |any, byte| any | (*byte == 0xFF))
+        {
+            self.plain[self.length..][..MANY].copy_from_slice(next);
+            self.length += MANY;
+            self.rest = &self.rest[MANY..];
+            return;
+        }
         let Some(next) = self.rest.first_chunk::<8>() else {
             return self.load_one();
         };

@@ -4,38 +4,71 @@
 //! by a triangle filter, three parts of the nearer sample and one of the farther, and turned into RGB by JFIF's equations in 16 bits
 //! of fraction, both rounded as libjpeg rounds them.
 
+use image::RgbImage;
+
 use super::header::Header;
-use super::{Plane, Window};
+use super::{Instructions, Plane, SIDE, Window};
 
 /// Pixels that are computed at once.
-const GROUP: usize = 32;
+pub(super) const GROUP: usize = 32;
 
-/// Writes the pixels within `window` into a picture of `header`'s size.
-#[inline(always)]
-pub(super) fn write(planes: &[Plane], header: &Header, window: &Window, pixels: &mut [u8]) {
-    let columns = window.columns.clone();
-    if columns.is_empty() {
-        return;
+/// The pixels that were computed so far, from the top down.
+pub(super) struct Picture<'a> {
+    header: &'a Header,
+    window: &'a Window,
+    pixels: Vec<u8>,
+    /// The next row.
+    y: usize,
+    upsampled: [Row; 2],
+}
+
+impl<'a> Picture<'a> {
+    pub(super) fn new(header: &'a Header, window: &'a Window) -> Self {
+        Picture {
+            header,
+            window,
+            pixels: Vec::with_capacity(header.width * header.height * 3),
+            y: window.rows.start,
+            upsampled: [(); 2].map(|()| Row::new(window.columns.clone())),
+        }
     }
-    let [luma, chroma @ ..] = planes else { return };
-    let mut upsampled = [Row::new(columns.clone()), Row::new(columns.clone())];
-    for y in window.rows.clone() {
-        let at = (y * header.width + columns.start) * 3;
-        let out = &mut pixels[at..at + columns.len() * 3];
-        let luma = &luma.row(y)[columns.clone()];
-        match chroma {
-            [blue, red] => {
-                let [blue_row, red_row] = &mut upsampled;
-                let blue = blue_row.of(blue, y, header);
-                let red = red_row.of(red, y, header);
-                to_rgb(luma, blue, red, out);
+
+    /// Writes the pixels within the window that can be told once `planes` hold the samples of a row of units.
+    #[inline(always)]
+    pub(super) fn write(&mut self, planes: &[Plane], unit_row: usize, with: impl Instructions) {
+        let (header, columns) = (self.header, self.window.columns.clone());
+        let known = (unit_row + 1) * SIDE * header.vertical;
+        let end = match known >= header.height {
+            true => self.window.rows.end,
+            // The filter for chroma looks one sample down.
+            false => self.window.rows.end.min(known - (header.vertical - 1)),
+        };
+        let [luma, chroma @ ..] = planes else { return };
+        for y in self.y..end {
+            if columns.is_empty() {
+                break;
             }
-            _ => {
-                for (pixel, luma) in out.chunks_exact_mut(3).zip(luma) {
-                    pixel.fill(*luma);
+            // What is not wanted is black.
+            let at = (y * header.width + columns.start) * 3;
+            self.pixels.resize(at, 0);
+            let luma = &luma.row(y)[columns.clone()];
+            match chroma {
+                [blue, red] => {
+                    let [blue_row, red_row] = &mut self.upsampled;
+                    let blue = blue_row.of(blue, y, header);
+                    let red = red_row.of(red, y, header);
+                    to_rgb(with, luma, blue, red, &mut self.pixels);
                 }
+                _ => self.pixels.extend(luma.iter().flat_map(|luma| [*luma; 3])),
             }
         }
+        self.y = self.y.max(end);
+    }
+
+    pub(super) fn finished(mut self) -> Option<RgbImage> {
+        let (width, height) = (self.header.width, self.header.height);
+        self.pixels.resize(width * height * 3, 0);
+        RgbImage::from_raw(width as u32, height as u32, self.pixels)
     }
 }
 
@@ -113,46 +146,38 @@ fn widen<const SHIFT: u32, const LEFT: u16, const RIGHT: u16>(sums: &[u16], samp
     }
 }
 
+/// Appends the pixels of these samples.
 #[inline(always)]
-fn to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
+fn to_rgb(with: impl Instructions, luma: &[u8], blue: &[u8], red: &[u8], pixels: &mut Vec<u8>) {
     let groups = luma
         .chunks(GROUP)
         .zip(blue.chunks(GROUP))
         .zip(red.chunks(GROUP));
-    for (((luma, blue), red), out) in groups.zip(out.chunks_mut(3 * GROUP)) {
+    for ((luma, blue), red) in groups {
         let whole = |from: &[u8]| {
             let mut group = [0u8; GROUP];
             group[..from.len()].copy_from_slice(from);
             group
         };
-        match (
-            luma.first_chunk(),
-            blue.first_chunk(),
-            red.first_chunk(),
-            out.first_chunk_mut(),
-        ) {
-            (Some(luma), Some(blue), Some(red), Some(out)) => group_to_rgb(luma, blue, red, out),
+        match (luma.first_chunk(), blue.first_chunk(), red.first_chunk()) {
+            (Some(luma), Some(blue), Some(red)) => {
+                pixels.extend_from_slice(&with.pixels(luma, blue, red));
+            }
             _ => {
-                let mut pixels = [0; 3 * GROUP];
-                group_to_rgb(&whole(luma), &whole(blue), &whole(red), &mut pixels);
-                out.copy_from_slice(&pixels[..out.len()]);
+                let group = with.pixels(&whole(luma), &whole(blue), &whole(red));
+                pixels.extend_from_slice(&group[..3 * luma.len()]);
             }
         }
     }
 }
 
 /// A number times 2^16, to the nearest whole one.
-const fn fixed(value: f64) -> i32 {
+pub(super) const fn fixed(value: f64) -> i32 {
     (value * 65536.0 + 0.5) as i32
 }
 
 #[inline(always)]
-fn group_to_rgb(
-    luma: &[u8; GROUP],
-    blue: &[u8; GROUP],
-    red: &[u8; GROUP],
-    out: &mut [u8; 3 * GROUP],
-) {
+pub(super) fn pixels(luma: &[u8; GROUP], blue: &[u8; GROUP], red: &[u8; GROUP]) -> [u8; 3 * GROUP] {
     const HALF: i32 = 1 << 15;
     let mut channels = [[0u8; GROUP]; 3];
     for index in 0..GROUP {
@@ -164,11 +189,13 @@ fn group_to_rgb(
         channels[1][index] = byte(y + (green >> 16));
         channels[2][index] = byte(y + ((fixed(1.772) * cb + HALF) >> 16));
     }
+    let mut out = [0; 3 * GROUP];
     for (index, pixel) in out.chunks_exact_mut(3).enumerate() {
         pixel[0] = channels[0][index];
         pixel[1] = channels[1][index];
         pixel[2] = channels[2][index];
     }
+    out
 }
 
 #[cfg(test)]
@@ -183,8 +210,7 @@ mod tests {
             blue[index] = (index * 101 % 256) as u8;
             red[index] = (index * 29 % 256) as u8;
         }
-        let mut out = [0; 3 * GROUP];
-        group_to_rgb(&luma, &blue, &red, &mut out);
+        let out = pixels(&luma, &blue, &red);
         for (index, pixel) in out.chunks_exact(3).enumerate() {
             let (y, cb, cr) = (
                 f64::from(luma[index]),

@@ -67,11 +67,12 @@ impl Entry {
 /// The value in `bits` behind `skipped` ones, which takes 63 less `shift`.
 #[inline(always)]
 fn value(bits: u64, skipped: u32, shift: u32) -> i16 {
-    let bits = bits.wrapping_shl(skipped);
-    let negative = !(bits as i64 >> 63);
-    // In two steps, since none may be taken.
-    let size = ((bits ^ negative as u64) >> 1).wrapping_shr(shift);
-    (size as i64 ^ negative).wrapping_sub(negative) as i16
+    let bits = bits.wrapping_shl(skipped) as i64;
+    // In front of them stands the opposite of the first bit: it is the sign.
+    let signed = (bits >> 1) ^ i64::MIN;
+    // Two's complement is one less than what is meant by a negative value.
+    let is_negative = signed as u64 >> 63;
+    signed.wrapping_shr(shift).wrapping_add(is_negative as i64) as i16
 }
 
 /// Two codes that follow each other, where the second lies within the bits of the table: the search for one waits for that of the one
@@ -254,8 +255,8 @@ impl Coefficients {
     }
 
     #[inline(always)]
-    fn pair(&self, bits: u64) -> Option<Pair> {
-        let pair = self.pairs[(bits >> (64 - LOOKUP)) as usize];
+    fn pair(&self, pairs: &[Pair; 1 << LOOKUP], bits: u64) -> Option<Pair> {
+        let pair = pairs[(bits >> (64 - LOOKUP)) as usize];
         if pair.first().is_known() {
             return Some(pair);
         }
@@ -329,31 +330,32 @@ fn walk(
     let entry = dc.entry(head.bits)?;
     *prediction = prediction.wrapping_add(i32::from(entry.value(head.bits)));
     head.drop(entry.0);
-    // The coefficient behind the last one.
-    let mut index = 1;
+    // The coefficient that was read last.
+    let mut index = 0;
+    let pairs = &*ac.pairs;
     loop {
         head.fill(plain);
         // Twice at most 27 bits.
         for _ in 0..2 {
-            let pair = ac.pair(head.bits)?;
+            let pair = ac.pair(pairs, head.bits)?;
             let (step, next_step) = pair.steps();
             let first = index + step;
             let second = first + next_step;
             let (value, next_value) = pair.values(head.bits);
             // Where there is no second one, its place is that of the first.
-            keep(second - 1, next_value);
-            keep(first - 1, value);
-            if second >= 64 {
+            keep(second, next_value);
+            keep(first, value);
+            if second >= 63 {
                 // A second one behind the last coefficient belongs to the next block.
                 let (before, index, taken) = match first {
-                    64.. => (index, first, pair.first_bits()),
+                    63.. => (index, first, pair.first_bits()),
                     _ => (first, second, pair.first().0),
                 };
                 head.drop(taken);
                 bits.set(head);
                 return match index {
-                    64 => Some(63),
-                    _ if index >= u32::from(END) => Some(before as u8 - 1),
+                    63 => Some(63),
+                    _ if index >= u32::from(END) => Some(before as u8),
                     _ => None,
                 };
             }

@@ -29,10 +29,11 @@ pub(super) use end::is_complete;
 use image::RgbImage;
 use pulp::{Simd, WithSimd};
 
+use self::colour::{GROUP, Picture};
 use self::entropy::Block;
 use self::header::{Component, Header};
 use self::scan::Data;
-use self::transform::Transform;
+use self::transform::Factors;
 use super::pixels::Crop;
 use crate::kernels::Isa;
 
@@ -53,14 +54,36 @@ pub(super) fn decode(
     if !fits(width, height) {
         return None;
     }
-    let part = part(width, height);
-    let whole = RgbImage::new(width, height);
     Isa::detect().run(Decode {
         bytes,
         header: &header,
-        part,
-        pixels: whole.into_raw(),
+        part: part(width, height),
     })
+}
+
+/// What is said in the instructions of a processor where a compiler does not find the right ones.
+trait Instructions: Copy {
+    /// The samples of a block in which only the first `USED` rows and columns, four or eight, hold anything.
+    fn samples<const USED: usize>(self, block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE];
+
+    /// The pixels of these samples.
+    fn pixels(self, luma: &[u8; GROUP], blue: &[u8; GROUP], red: &[u8; GROUP]) -> [u8; 3 * GROUP];
+}
+
+/// For any processor.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Instructions for Portable {
+    #[inline(always)]
+    fn samples<const USED: usize>(self, block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE] {
+        transform::samples::<USED>(block, factors)
+    }
+
+    #[inline(always)]
+    fn pixels(self, luma: &[u8; GROUP], blue: &[u8; GROUP], red: &[u8; GROUP]) -> [u8; 3 * GROUP] {
+        colour::pixels(luma, blue, red)
+    }
 }
 
 /// What is compiled for each instruction set.
@@ -68,7 +91,6 @@ struct Decode<'a> {
     bytes: &'a [u8],
     header: &'a Header,
     part: Crop,
-    pixels: Vec<u8>,
 }
 
 impl WithSimd for Decode<'_> {
@@ -81,34 +103,75 @@ impl WithSimd for Decode<'_> {
             return self.with(simd);
         }
         let _ = simd;
-        self.with(transform::Portable)
+        self.with(Portable)
     }
 }
 
 impl Decode<'_> {
+    /// `None` where the file's data ends before that of the picture does.
     #[inline(always)]
-    fn with(mut self, transform: impl Transform) -> Option<RgbImage> {
+    fn with(self, with: impl Instructions) -> Option<RgbImage> {
         let header = self.header;
         let window = Window::of(header, self.part);
-        let planes = read_planes(self.bytes, header, &window, transform)?;
-        colour::write(&planes, header, &window, &mut self.pixels);
-        RgbImage::from_raw(header.width as u32, header.height as u32, self.pixels)
+        let mut data = Data::new(&header.scan, self.bytes)?;
+        let mut planes: Vec<Plane> = header
+            .components
+            .iter()
+            .map(|c| Plane::of(c, header))
+            .collect();
+        let mut picture = Picture::new(header, &window);
+        // What lies below the window need not be read where the file has its end.
+        let rows = match header.has_end {
+            true => window.unit_rows.end,
+            false => header.units.1,
+        };
+        for unit_row in 0..rows {
+            match window.unit_rows.contains(&unit_row) {
+                true => {
+                    read_row(&mut data, header, &window, unit_row, &mut planes, with)?;
+                    picture.write(&planes, unit_row, with);
+                }
+                false => skip_units(&mut data, header, header.units.0)?,
+            }
+        }
+        data.bits.is_sound().then(|| picture.finished()).flatten()
     }
 }
 
-/// The samples of a component, one byte each, in whole units.
+/// The samples of a component, one byte each, in whole units: those of the last two rows of units, which stay in the fastest cache.
 pub(super) struct Plane {
     samples: Vec<u8>,
     /// Samples from one row to the next.
     stride: usize,
+    /// Rows that are kept.
+    kept: usize,
     /// Those that the picture has; the rest fills up blocks.
     width: usize,
     height: usize,
 }
 
 impl Plane {
+    fn of(component: &Component, header: &Header) -> Self {
+        let stride = header.units.0 * component.horizontal * SIDE;
+        let kept = 2 * component.vertical * SIDE;
+        Plane {
+            samples: vec![0; stride * kept],
+            stride,
+            kept,
+            width: (header.width * component.horizontal).div_ceil(header.horizontal),
+            height: (header.height * component.vertical).div_ceil(header.vertical),
+        }
+    }
+
     fn row(&self, y: usize) -> &[u8] {
-        &self.samples[y * self.stride..][..self.width]
+        &self.samples[y % self.kept * self.stride..][..self.width]
+    }
+
+    /// What begins with the block at this place.
+    #[inline(always)]
+    fn block(&mut self, row: usize, column: usize) -> Option<&mut [u8]> {
+        let at = row * SIDE % self.kept * self.stride + column * SIDE;
+        self.samples.get_mut(at..)
     }
 }
 
@@ -146,73 +209,57 @@ impl Window {
     }
 }
 
-/// The samples of all components within `window`; `None` where the file's data ends before that of the picture does.
+/// Reads a row of units into `planes`, as far as it lies within `window`.
 #[inline(always)]
-fn read_planes(
-    bytes: &[u8],
+fn read_row(
+    data: &mut Data,
     header: &Header,
     window: &Window,
-    transform: impl Transform,
-) -> Option<Vec<Plane>> {
-    let (units_across, units_down) = header.units;
-    let plane = |component: &Component| {
-        let stride = units_across * component.horizontal * SIDE;
-        Plane {
-            samples: vec![0; stride * units_down * component.vertical * SIDE],
-            stride,
-            width: (header.width * component.horizontal).div_ceil(header.horizontal),
-            height: (header.height * component.vertical).div_ceil(header.vertical),
-        }
-    };
-    let mut planes: Vec<Plane> = header.components.iter().map(plane).collect();
-    let mut data = Data::new(&header.scan, bytes)?;
+    unit_row: usize,
+    planes: &mut [Plane],
+    with: impl Instructions,
+) -> Option<()> {
     // Those of a unit are read before the first is transformed, which would have to wait for the last coefficient to reach memory.
     let mut blocks: [Block; MOST_BLOCKS] = Default::default();
-    // What lies below the window need not be read where the file has its end.
-    let last_row = match header.has_end {
-        true => window.unit_rows.end,
-        false => units_down,
-    };
-    for unit_row in 0..last_row {
-        let is_row_wanted = window.unit_rows.contains(&unit_row);
-        for unit_column in 0..units_across {
-            data.begin_unit()?;
-            let is_wanted = is_row_wanted && window.unit_columns.contains(&unit_column);
-            let mut unread = blocks.iter_mut();
-            for (component, prediction) in header.components.iter().zip(&mut data.predictions) {
+    let columns = window.unit_columns.clone();
+    skip_units(data, header, columns.start)?;
+    for unit_column in columns.clone() {
+        data.begin_unit()?;
+        let mut unread = blocks.iter_mut();
+        for (component, prediction) in header.components.iter().zip(&mut data.predictions) {
+            for _ in 0..component.horizontal * component.vertical {
                 let (dc, ac) = (&component.dc, &component.ac);
-                for _ in 0..component.horizontal * component.vertical {
-                    match is_wanted {
-                        true => unread.next()?.read(dc, ac, &mut data.bits, prediction)?,
-                        false => Block::skip(dc, ac, &mut data.bits, prediction)?,
-                    }
-                }
+                unread.next()?.read(dc, ac, &mut data.bits, prediction)?;
             }
-            if !is_wanted {
-                continue;
-            }
-            let mut read = blocks.iter();
-            for (component, plane) in header.components.iter().zip(&mut planes) {
-                for v in 0..component.vertical {
-                    for h in 0..component.horizontal {
-                        let column = unit_column * component.horizontal + h;
-                        let row = unit_row * component.vertical + v;
-                        let at = row * SIDE * plane.stride + column * SIDE;
-                        let target = plane.samples.get_mut(at..)?;
-                        let block = read.next()?;
-                        transform::inverse(
-                            transform,
-                            block,
-                            &component.factors,
-                            target,
-                            plane.stride,
-                        );
-                    }
+        }
+        let mut read = blocks.iter();
+        for (component, plane) in header.components.iter().zip(&mut *planes) {
+            for v in 0..component.vertical {
+                for h in 0..component.horizontal {
+                    let row = unit_row * component.vertical + v;
+                    let column = unit_column * component.horizontal + h;
+                    let (block, stride) = (read.next()?, plane.stride);
+                    let target = plane.block(row, column)?;
+                    transform::inverse(with, block, &component.factors, target, stride);
                 }
             }
         }
     }
-    data.bits.is_sound().then_some(planes)
+    skip_units(data, header, header.units.0 - columns.end)
+}
+
+/// Reads over `count` units.
+#[inline(always)]
+fn skip_units(data: &mut Data, header: &Header, count: usize) -> Option<()> {
+    for _ in 0..count {
+        data.begin_unit()?;
+        for (component, prediction) in header.components.iter().zip(&mut data.predictions) {
+            for _ in 0..component.horizontal * component.vertical {
+                Block::skip(&component.dc, &component.ac, &mut data.bits, prediction)?;
+            }
+        }
+    }
+    Some(())
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! Ligtenberg and Moschytz ("Practical Fast 1-D DCT Algorithms with 11 Multiplications", 1989) in whole numbers, with the same scales
 //! and roundings as libjpeg's accurate one, so that samples are equal to its own.
 
-use super::SIDE;
 use super::entropy::Block;
+use super::{Instructions, SIDE};
 
 /// Fraction bits of the constants, and those that are kept between columns and rows.
 pub(super) const CONSTANT_BITS: u32 = 13;
@@ -31,16 +31,10 @@ impl Factors {
     }
 }
 
-/// How blocks that are not flat are transformed.
-pub(super) trait Transform: Copy {
-    /// The samples of a block in which only the first `USED` rows and columns, four or eight, hold anything.
-    fn rows<const USED: usize>(self, block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE];
-}
-
 /// Writes the samples of a block, whose rows are `stride` apart.
 #[inline(always)]
 pub(super) fn inverse(
-    transform: impl Transform,
+    with: impl Instructions,
     block: &Block,
     factors: &Factors,
     target: &mut [u8],
@@ -52,34 +46,29 @@ pub(super) fn inverse(
             [[sample(value.wrapping_add(4) >> 3); SIDE]; SIDE]
         }
         // The first ten lie within the first four rows and columns.
-        1..10 => transform.rows::<4>(block, factors),
-        _ => transform.rows::<SIDE>(block, factors),
+        1..10 => with.samples::<4>(block, factors),
+        _ => with.samples::<SIDE>(block, factors),
     };
     for (y, samples) in samples.iter().enumerate() {
         target[y * stride..][..SIDE].copy_from_slice(samples);
     }
 }
 
-/// For any processor.
-#[derive(Clone, Copy)]
-pub(super) struct Portable;
-
-impl Transform for Portable {
-    #[inline(always)]
-    fn rows<const USED: usize>(self, block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE] {
-        let mut values = [[0i32; SIDE]; SIDE];
-        for (y, row) in values.iter_mut().take(USED).enumerate() {
-            for (x, value) in row.iter_mut().enumerate() {
-                let at = y * SIDE + x;
-                *value = i32::from(block.values[at]).wrapping_mul(factors.0[at]);
-            }
+/// The samples of a block in which only the first `USED` rows and columns hold anything.
+#[inline(always)]
+pub(super) fn samples<const USED: usize>(block: &Block, factors: &Factors) -> [[u8; SIDE]; SIDE] {
+    let mut values = [[0i32; SIDE]; SIDE];
+    for (y, row) in values.iter_mut().take(USED).enumerate() {
+        for (x, value) in row.iter_mut().enumerate() {
+            let at = y * SIDE + x;
+            *value = i32::from(block.values[at]).wrapping_mul(factors.0[at]);
         }
-        let columns = pass::<{ CONSTANT_BITS - KEPT_BITS }, USED>(&values);
-        let rows = pass::<{ CONSTANT_BITS + KEPT_BITS + 3 }, USED>(&transposed(&columns));
-        // Sixteen bits of each, which turn faster than bytes or words of 32.
-        let samples = transposed(&each(&rows, |value| i16::from(sample(value))));
-        each(&samples, |value| value as u8)
     }
+    let columns = pass::<{ CONSTANT_BITS - KEPT_BITS }, USED>(&values);
+    let rows = pass::<{ CONSTANT_BITS + KEPT_BITS + 3 }, USED>(&transposed(&columns));
+    // Sixteen bits of each, which turn faster than bytes or words of 32.
+    let samples = transposed(&each(&rows, |value| i16::from(sample(value))));
+    each(&samples, |value| value as u8)
 }
 
 /// `f` of each. A loop, since the closures of an array's `map` would be compiled for any processor.
@@ -168,6 +157,7 @@ fn pass<const SHIFT: u32, const USED: usize>(values: &Values) -> Values {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Portable;
     use super::*;
 
     fn block(values: &[(usize, i16)]) -> Block {
