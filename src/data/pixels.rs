@@ -3,10 +3,20 @@
 //! Input: an [`RgbImage`], a box in it and the size wanted. Output: an [`RgbImage`] of that size. The resizer is called by
 //! its typed front: the untyped one compiles its kernels for every pixel format, which doubled this crate's build time.
 
+use std::cell::RefCell;
+
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+
+/// What a thread may keep for the next photo: enough for one of a telephone, of which an evaluation takes the middle.
+const MOST_KEPT_BYTES: usize = 4 << 20;
+
+thread_local! {
+    /// With the memory for what is resized in one direction only, which would have to be cleared for each photo.
+    static RESIZER: RefCell<Resizer> = RefCell::default();
+}
 
 /// A box in pixels of the source image; fractions are allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,8 +88,15 @@ fn resize(
     let mut pixels = vec![0; width as usize * height as usize * 3];
     let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels)
         .unwrap_or_else(|error| unreachable!("the buffer was made for this size: {error}"));
+    let resized = RESIZER.with_borrow_mut(|resizer| {
+        let resized = resizer.resize_typed(source, &mut target, &options);
+        if resizer.size_of_internal_buffers() > MOST_KEPT_BYTES {
+            resizer.reset_internal_buffers();
+        }
+        resized
+    });
     // Both images have the same pixel type and the region was fitted into the source.
-    if let Err(error) = Resizer::new().resize_typed(source, &mut target, &options) {
+    if let Err(error) = resized {
         unreachable!("resizing to {width}x{height}: {error}");
     }
     RgbImage::from_raw(width, height, pixels)
