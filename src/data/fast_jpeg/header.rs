@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use image::metadata::Orientation;
 
+use super::codes::{Coefficients, Differences};
 use super::end::{next_marker, segment};
-use super::entropy::{Coefficients, Differences};
 use super::scan::{Frame, Sampling, Scan, Tables, marker, restart_interval};
 use super::transform::Factors;
 

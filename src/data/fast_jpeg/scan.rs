@@ -5,7 +5,8 @@
 
 use super::SIDE;
 use super::bits::Bits;
-use super::entropy::{Block, Coefficients, Differences};
+use super::codes::{Coefficients, Differences};
+use super::entropy::Block;
 
 /// Components that a scan may have (T.81, B.2.3).
 const MOST_COMPONENTS: usize = 4;
