@@ -229,3 +229,54 @@ fn bytes(simd: V3, columns: [__m256i; SIDE]) -> [[u8; SIDE]; SIDE] {
     let odd: [[[u8; SIDE]; 2]; 2] = cast(turned(avx2._mm256_unpackhi_epi32(left, right)));
     cast([even[0], odd[0], even[1], odd[1]])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Portable;
+    use super::*;
+
+    #[test]
+    fn blocks_are_those_of_any_processor_whatever_is_in_them() {
+        let Some(simd) = V3::try_new() else { return };
+        let mut state = 1u64;
+        let mut random = |bits: u32| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state as i64 >> (64 - bits)) as i16
+        };
+        for round in 0..3000 {
+            // From what photos hold to what only a broken file does.
+            let bits = 3 + round % 14;
+            let factors = Factors([(); 64].map(|()| i32::from(random(9).unsigned_abs())));
+            let mut block = Block::default();
+            for (at, value) in block.values.iter_mut().enumerate() {
+                let is_first = at / SIDE < 4 && at % SIDE < 4;
+                *value = if is_first { random(bits) } else { 0 };
+            }
+            let found = simd.samples::<4>(&block, &factors);
+            assert_eq!(found, Portable.samples::<4>(&block, &factors));
+            block
+                .values
+                .iter_mut()
+                .for_each(|value| *value = random(bits));
+            let found = simd.samples::<SIDE>(&block, &factors);
+            assert_eq!(found, Portable.samples::<SIDE>(&block, &factors));
+        }
+    }
+
+    #[test]
+    fn colours_are_those_of_any_processor() {
+        let Some(simd) = V3::try_new() else { return };
+        for blue in 0..=255 {
+            for red in (0..256).step_by(GROUP) {
+                let reds = std::array::from_fn(|index| (red + index) as u8);
+                for luma in [0, 99, 255] {
+                    let luma = std::array::from_fn(|index| luma ^ index as u8);
+                    let found = simd.pixels(&luma, &[blue; GROUP], &reds);
+                    assert_eq!(found, Portable.pixels(&luma, &[blue; GROUP], &reds));
+                }
+            }
+        }
+    }
+}
