@@ -29,6 +29,8 @@ pub mod device;
 pub mod eval;
 pub mod feed;
 pub mod files;
+#[cfg(feature = "cuda")]
+pub mod gpu;
 pub mod kernels;
 pub mod logging;
 pub mod memory;

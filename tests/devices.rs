@@ -223,3 +223,204 @@ fn probability(sandbox: &Sandbox, run: &str, device: &str) -> f64 {
     let answer: serde_json::Value = serde_json::from_str(answer.trim()).unwrap();
     answer["predictions"][0]["probability"].as_f64().unwrap()
 }
+
+#[cfg(feature = "cuda")]
+mod kernels {
+    //! The GPU's own kernels against Burn's operations on the CPU in float32, output and gradients. Images are bfloat16, so each value
+    //! is off by up to 2^-9 of itself; the sums are float32.
+
+    use burn::tensor::module::{batch_norm_train, conv2d};
+    use burn::tensor::ops::ConvOptions;
+    use burn::tensor::{DType, Device, Distribution, Tensor, activation::relu};
+    use sagemaker_burn::device::{DeviceRequest, gpu_count, select};
+    use sagemaker_burn::gpu;
+
+    /// Largest difference in units of the largest value.
+    const TOLERANCE: f32 = 0.01;
+
+    fn check<const D: usize>(name: &str, found: Tensor<D>, expected: Tensor<D>) {
+        assert_eq!(found.dims(), expected.dims(), "{name}");
+        let values = |t: Tensor<D>| {
+            t.cast(DType::F32)
+                .into_data()
+                .try_into_vec::<f32>()
+                .unwrap()
+        };
+        let (found, expected) = (values(found), values(expected));
+        let largest = expected.iter().fold(0f32, |most, v| most.max(v.abs()));
+        let pairs = found.iter().zip(&expected);
+        let error = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
+        println!("{name}: {error:.1e}");
+        assert!(error <= TOLERANCE, "{name}: {error}");
+    }
+
+    /// The CPU's device and the GPU's, both with autodiff.
+    fn devices() -> Option<[Device; 2]> {
+        if gpu_count() == 0 {
+            println!("skipped: there is no GPU");
+            return None;
+        }
+        let gpu = select(DeviceRequest::Cuda(0)).unwrap().device;
+        Some([Device::flex().autodiff(), gpu.autodiff()])
+    }
+
+    /// Noise that bfloat16 holds exactly, on the CPU and as bfloat16 on the GPU.
+    fn images(shape: [usize; 4], [cpu, gpu]: &[Device; 2]) -> [Tensor<4>; 2] {
+        let noise = Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+        let data = noise.cast(DType::BF16).cast(DType::F32).into_data();
+        let on_gpu = Tensor::<4>::from_data(data.clone(), gpu).cast(DType::BF16);
+        [
+            Tensor::from_data(data, cpu).require_grad(),
+            on_gpu.detach().require_grad(),
+        ]
+    }
+
+    fn float32<const D: usize>(
+        shape: [usize; D],
+        scale: f64,
+        devices: &[Device; 2],
+    ) -> [Tensor<D>; 2] {
+        let noise = Tensor::<D>::random(shape, Distribution::Normal(0.0, scale), &Device::flex());
+        let data = noise.cast(DType::BF16).cast(DType::F32).into_data();
+        devices
+            .each_ref()
+            .map(|device| Tensor::from_data(data.clone(), device).require_grad())
+    }
+
+    #[test]
+    fn convolutions_are_those_of_burn() {
+        let Some(devices) = devices() else { return };
+        // n, c, h, w; k; side, stride, padding
+        for (x, k, [side, stride, pad]) in [
+            ([3, 64, 9, 11], 64, [3, 1, 1]),
+            ([2, 128, 14, 14], 192, [3, 1, 1]),
+            ([5, 256, 7, 7], 128, [3, 1, 1]),
+            ([2, 64, 13, 8], 128, [3, 2, 1]),
+            ([2, 64, 13, 8], 128, [1, 2, 0]),
+            ([2, 128, 6, 5], 64, [1, 1, 0]),
+            ([2, 3, 40, 36], 64, [7, 2, 3]),
+            ([2, 3, 40, 37], 64, [7, 2, 3]),
+            ([3, 64, 11, 9], 64, [5, 3, 1]),
+            ([2, 24, 10, 10], 64, [3, 1, 1]),
+        ] {
+            let c = x[1];
+            let name = format!("{x:?} to {k}, {side}x{side}/{stride}");
+            let fan_in = (c * side * side) as f64;
+            let [images_cpu, images_gpu] = images(x, &devices);
+            let [weight_cpu, weight_gpu] =
+                float32([k, c, side, side], fan_in.sqrt().recip(), &devices);
+            // A gradient of three channels nobody asks for.
+            let images_gpu = if c < 8 {
+                images_gpu.detach().set_require_grad(false)
+            } else {
+                images_gpu
+            };
+            let options = ConvOptions::new([stride; 2], [pad; 2], [1, 1], 1);
+            let expected = conv2d(images_cpu.clone(), weight_cpu.clone(), None, options);
+            assert!(gpu::convolves(&images_gpu, &weight_gpu), "{name}");
+            let found = gpu::conv(images_gpu.clone(), weight_gpu.clone(), stride, pad);
+            check(&format!("{name}, output"), found.clone(), expected.clone());
+            let [slope_cpu, slope_gpu] = images(expected.dims(), &devices);
+            let expected = (expected * slope_cpu).sum().backward();
+            let found = (found * slope_gpu).cast(DType::F32).sum().backward();
+            let of = |t: &Tensor<4>, g: &burn::tensor::Gradients| t.grad(g).unwrap();
+            check(
+                &format!("{name}, weights"),
+                of(&weight_gpu, &found),
+                of(&weight_cpu, &expected),
+            );
+            if c >= 8 {
+                check(
+                    &format!("{name}, images"),
+                    of(&images_gpu, &found),
+                    of(&images_cpu, &expected),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn batch_norms_are_those_of_burn() {
+        let Some(devices) = devices() else { return };
+        for (shape, relu_behind, added) in [
+            ([5, 64, 9, 11], true, false),
+            ([5, 64, 9, 11], true, true),
+            ([5, 128, 7, 6], false, false),
+            ([3, 24, 20, 20], true, true),
+            ([2, 2, 5, 5], true, false),
+        ] {
+            let name = format!("{shape:?}, {relu_behind}, {added}");
+            let [z_cpu, z_gpu] = images(shape, &devices);
+            let [gamma_cpu, gamma_gpu] = float32([shape[1]], 1.0, &devices);
+            let [beta_cpu, beta_gpu] = float32([shape[1]], 1.0, &devices);
+            let [cut_cpu, cut_gpu] = images(shape, &devices);
+            let expected =
+                batch_norm_train(z_cpu.clone(), gamma_cpu.clone(), beta_cpu.clone(), 1e-5);
+            let (mean, variance) = (expected.mean, expected.variance);
+            let mut expected = expected.output;
+            if added {
+                expected = expected + cut_cpu.clone();
+            }
+            if relu_behind {
+                expected = relu(expected);
+            }
+            let shortcut = added.then(|| cut_gpu.clone());
+            let [mean_cpu, mean_gpu] = float32([shape[1]], 1.0, &devices);
+            let [variance_cpu, variance_gpu] = float32([shape[1]], 1.0, &devices);
+            let norm = gpu::Norm {
+                gamma: gamma_gpu.clone(),
+                beta: beta_gpu.clone(),
+                running_mean: mean_gpu.detach(),
+                running_variance: variance_gpu.detach(),
+                momentum: 0.25,
+                epsilon: 1e-5,
+            };
+            let found = gpu::norm(z_gpu.clone(), norm, shortcut, relu_behind);
+            let count = (shape[0] * shape[2] * shape[3]) as f64;
+            let unbiased = variance.clone() * (count / (count - 1.0));
+            let [moved_mean, moved_variance] = found.running;
+            check(
+                &format!("{name}, running mean"),
+                moved_mean,
+                mean_cpu * 0.75 + mean.clone() * 0.25,
+            );
+            check(
+                &format!("{name}, running variance"),
+                moved_variance,
+                variance_cpu * 0.75 + unbiased * 0.25,
+            );
+            check(&format!("{name}, mean"), found.mean, mean);
+            check(&format!("{name}, variance"), found.variance, variance);
+            check(
+                &format!("{name}, output"),
+                found.output.clone(),
+                expected.clone(),
+            );
+            let [slope_cpu, slope_gpu] = images(shape, &devices);
+            let expected = (expected * slope_cpu).sum().backward();
+            let found = (found.output * slope_gpu).cast(DType::F32).sum().backward();
+            check(
+                &format!("{name}, z"),
+                z_gpu.grad(&found).unwrap(),
+                z_cpu.grad(&expected).unwrap(),
+            );
+            check(
+                &format!("{name}, gamma"),
+                gamma_gpu.grad(&found).unwrap(),
+                gamma_cpu.grad(&expected).unwrap(),
+            );
+            check(
+                &format!("{name}, beta"),
+                beta_gpu.grad(&found).unwrap(),
+                beta_cpu.grad(&expected).unwrap(),
+            );
+            if added {
+                check(
+                    &format!("{name}, shortcut"),
+                    cut_gpu.grad(&found).unwrap(),
+                    cut_cpu.grad(&expected).unwrap(),
+                );
+            }
+        }
+    }
+}

@@ -11,7 +11,7 @@ use burn::module::{
     Param, ParamId,
 };
 use burn::tensor::{
-    DType, Device, Tensor,
+    DType, Device, Tensor, activation,
     module::{batch_norm, batch_norm_train},
 };
 
@@ -63,6 +63,41 @@ impl BatchNorm2d {
             ),
         };
         output.cast(dtype)
+    }
+
+    /// [`BatchNorm2d::forward`], then the addition of `shortcut` and a ReLU, each where asked. On a GPU the statistics of a batch, and
+    /// all that is done with them, take one operation.
+    pub fn forward_then(
+        &self,
+        input: Tensor<4>,
+        mode: Mode,
+        shortcut: Option<Tensor<4>>,
+        relu: bool,
+    ) -> Tensor<4> {
+        #[cfg(feature = "cuda")]
+        if mode == Mode::Train && crate::gpu::accepts(&input) {
+            let norm = crate::gpu::Norm {
+                gamma: self.gamma.val(),
+                beta: self.beta.val(),
+                running_mean: self.running_mean.value(),
+                running_variance: self.running_var.value(),
+                momentum: MOMENTUM,
+                epsilon: self.epsilon,
+            };
+            let found = crate::gpu::norm(input, norm, shortcut, relu);
+            let [mean, variance] = found.running;
+            self.running_mean.replace(mean);
+            self.running_var.replace(variance);
+            return found.output;
+        }
+        let mut output = self.forward(input, mode);
+        if let Some(shortcut) = shortcut {
+            output = output + shortcut;
+        }
+        match relu {
+            true => activation::relu(output),
+            false => output,
+        }
     }
 
     /// What evaluation multiplies each channel by, and then adds; both `[C]`, float32.
@@ -144,6 +179,11 @@ impl RunningStatistic {
         };
         let batch = batch.cast(DType::F32);
         *value = kept.add(batch.mul_scalar(MOMENTUM)).detach();
+    }
+
+    #[cfg(feature = "cuda")]
+    fn replace(&self, value: Tensor<1>) {
+        *self.lock() = value;
     }
 
     fn lock(&self) -> MutexGuard<'_, Tensor<1>> {

@@ -5,7 +5,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{
     Tensor,
-    activation::relu,
     module::{conv2d, max_pool2d},
     ops::{ConvOptions, MaxPoolOptions},
 };
@@ -27,11 +26,27 @@ impl ConvNorm {
     /// `[N, in, H, W]` to `[N, out, H / stride, W / stride]`, computed in the type of the input; the weights stay as they are,
     /// and gradients reach them in their own type.
     pub fn forward(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
-        self.norm.forward(self.convolve(input), mode)
+        self.forward_then(input, mode, None, false)
+    }
+
+    /// The same, then the addition of `shortcut` and a ReLU, each where asked.
+    pub(crate) fn forward_then(
+        &self,
+        input: Tensor<4>,
+        mode: Mode,
+        shortcut: Option<Tensor<4>>,
+        relu: bool,
+    ) -> Tensor<4> {
+        let convolved = self.convolve(input);
+        self.norm.forward_then(convolved, mode, shortcut, relu)
     }
 
     /// The convolution alone.
     pub(crate) fn convolve(&self, input: Tensor<4>) -> Tensor<4> {
+        #[cfg(feature = "cuda")]
+        if crate::gpu::convolves(&input, &self.weight.val()) {
+            return crate::gpu::conv(input, self.weight.val(), self.stride, self.padding);
+        }
         let weight = self.weight.val().cast(input.dtype());
         conv2d(input, weight, None, self.options())
     }
@@ -86,13 +101,14 @@ impl Block {
             Some(projection) => projection.forward(input.clone(), mode),
             None => input.clone(),
         };
+        let mut shortcut = Some(shortcut);
         let mut output = input;
         for (i, conv) in self.convs.iter().enumerate() {
-            // The last convolution gets its ReLU after the addition.
-            let activated = if i == 0 { output } else { relu(output) };
-            output = conv.forward(activated, mode);
+            let last = i + 1 == self.convs.len();
+            let added = if last { shortcut.take() } else { None };
+            output = conv.forward_then(output, mode, added, true);
         }
-        relu(output + shortcut)
+        output
     }
 }
 

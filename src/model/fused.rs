@@ -119,15 +119,33 @@ impl FusedConv {
         let (scale, shift) = conv.norm.scale_and_shift();
         let [channels] = scale.dims();
         let scaled = conv.weight.val() * scale.reshape([channels, 1, 1, 1]);
+        let bias = shift.cast(dtype);
+        let options = conv.options();
+        // The kernels of a GPU round weights as they pack them.
+        #[cfg(feature = "cuda")]
+        if crate::gpu::takes_weight(&scaled, dtype) {
+            return Self {
+                weight: scaled,
+                bias,
+                options,
+            };
+        }
         Self {
             weight: scaled.cast(dtype),
-            bias: shift.cast(dtype),
-            options: conv.options(),
+            bias,
+            options,
         }
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        #[cfg(feature = "cuda")]
+        if crate::gpu::convolves(&input, &weight) {
+            let ([stride, _], [(pad, _), _]) = (self.options.stride, self.options.padding);
+            let [channels] = bias.dims();
+            return crate::gpu::conv(input, weight, stride, pad)
+                + bias.reshape([1, channels, 1, 1]);
+        }
         conv2d(input, weight, Some(bias), self.options.clone())
     }
 }

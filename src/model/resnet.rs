@@ -7,7 +7,7 @@ use std::convert::Infallible;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::Linear;
-use burn::tensor::{DType, Device, Tensor, activation::relu};
+use burn::tensor::{DType, Device, Tensor};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
@@ -80,7 +80,7 @@ impl ResNet {
         if accepts(&images) && accepts(&self.stem.weight.val()) {
             return self.features_channels_last(images.permute([0, 2, 3, 1]), mode);
         }
-        let mut x = stem_max_pool(relu(self.stem.forward(images, mode)));
+        let mut x = stem_max_pool(self.stem.forward_then(images, mode, None, true));
         for block in self.stages.iter().flatten() {
             x = block.forward(x, mode);
         }

@@ -1,0 +1,169 @@
+//! The kernel of a convolution, forward and for the gradient of its input.
+//!
+//! Input: images as rows of channels, bfloat16 or float16, and weights that were [packed](super::gather_kernels::pack). Output: images.
+//!
+//! A cube computes 256 places by 64 output channels. It keeps 64 input channels of these places and of their neighbours in shared memory,
+//! and multiplies them with the weights of every tap: nine uses of each value that was read. Weights come straight from the cache, in the
+//! order in which the threads want them.
+
+use cubecl::cmma::{MatrixIdent, MmaDefinition};
+use cubecl::prelude::*;
+
+use super::places::{Patches, Places, ROW, Source, TILE, Taps, divided, load, swizzled};
+
+/// Places of a cube.
+pub(super) const PLACES: usize = 256;
+/// Threads of a cube: eight warps, four times 64 places by two times 32 output channels.
+pub(super) const THREADS: usize = 256;
+
+/// `y[place, k] = sum over taps and c of x[place + tap, c] * weight[k, c, tap]`. Cubes along x: places, along y: tiles of `k`. `count` is the
+/// number of taps: were it known to the compiler, it would unroll the loop over them, and registers for what it reads ahead would cost
+/// the second cube of a multiprocessor.
+#[cube(launch)]
+pub(super) fn convolve<E: Float, N: Size>(
+    x: &[Vector<E, N>],
+    weight: &[Vector<E, N>],
+    y: &mut [E],
+    places: &Places,
+    patches: &Patches,
+    x_columns: usize,
+    k_count: usize,
+    count: usize,
+    #[comptime] taps: Taps,
+    #[comptime] source: Source,
+    #[define(E)] _dtype: ElemType,
+) {
+    let halo = comptime!(taps.halo);
+    let x_rows = comptime!(PLACES + 2 * taps.halo);
+    // Reads under way at once: more would cost registers, and with them the second cube of a multiprocessor.
+    let at_once = comptime!(4usize);
+    let x_loads = comptime!((x_rows * ROW).div_ceil(THREADS * at_once));
+
+    let unit = UNIT_POS_X as usize;
+    let lane = unit % 32;
+    let warp = unit / 32;
+    let (row_warp, k_warp) = (warp % 4, warp / 4);
+    let first = CUBE_POS_X as usize * PLACES;
+    let k_tile = CUBE_POS_Y as usize;
+    let tiles = x_columns / ROW;
+
+    let mut stage = Shared::<[Vector<E, N>]>::new_aligned_slice(comptime!(x_rows * ROW), 16usize);
+    let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
+    let size!(NB) = def.vector_size(MatrixIdent::B);
+    let size!(NC) = def.vector_size(MatrixIdent::Accumulator);
+    let acc_vectors = def.vectors_per_lane(MatrixIdent::Accumulator);
+    let acc_width = def.vector_size(MatrixIdent::Accumulator);
+    let mut sums = Sequence::<Array<Vector<f32, NC>>>::new();
+    #[unroll]
+    for _ in 0..16usize {
+        let mut sum = Array::<Vector<f32, NC>>::new(acc_vectors);
+        #[unroll]
+        for v in 0..acc_vectors {
+            sum[v] = Vector::new(0.0f32);
+        }
+        sums.push(sum);
+    }
+
+    for tile in 0..tiles {
+        sync_cube();
+        for i in 0..x_loads {
+            let mut values = Array::<Vector<E, N>>::new(at_once);
+            #[unroll]
+            for j in 0..at_once {
+                let row = (i * at_once + j) * comptime!(THREADS / ROW) + unit / ROW;
+                let place = (first + row) as i32 - comptime!(halo as i32);
+                values[j] = load::<E, N>(
+                    x,
+                    places,
+                    patches,
+                    place,
+                    tile,
+                    unit % ROW,
+                    x_columns,
+                    source,
+                );
+            }
+            #[unroll]
+            for j in 0..at_once {
+                let row = (i * at_once + j) * comptime!(THREADS / ROW) + unit / ROW;
+                if row < x_rows {
+                    stage[swizzled(row, unit % ROW)] = values[j];
+                }
+            }
+        }
+        sync_cube();
+        let weights = (k_tile * tiles + tile) * count * comptime!(4usize * 4 * 32);
+        for tap in 0..count {
+            // Places from a pixel to its neighbour.
+            let shift = if comptime!(taps.side == 1) {
+                0usize.runtime()
+            } else {
+                tap / comptime!(taps.side) * comptime!(halo - 1) + tap % comptime!(taps.side)
+            };
+            #[unroll]
+            for slice in 0..4usize {
+                let block = weights + ((tap * 4 + slice) * 4 + k_warp * 2) * 32 + lane;
+                let near = row_warp * 64 + shift + lane % 16;
+                let mut operands = Sequence::<Array<Vector<E, NB>>>::new();
+                #[unroll]
+                for pair in 0..2usize {
+                    let found = weight[block + comptime!(pair * 32)];
+                    #[unroll]
+                    for part in 0..2usize {
+                        let mut operand = Array::<Vector<E, NB>>::new(2usize);
+                        #[unroll]
+                        for v in 0..2usize {
+                            let mut two = Vector::<E, NB>::empty();
+                            two.insert(0usize, found.extract(comptime!(part * 4 + v * 2)));
+                            two.insert(1usize, found.extract(comptime!(part * 4 + v * 2 + 1)));
+                            operand[v] = two;
+                        }
+                        operands.push(operand);
+                    }
+                }
+                #[unroll]
+                for block_row in 0..4usize {
+                    let row = near + comptime!(block_row * 16);
+                    let at = swizzled(row, comptime!(slice * 2) + lane / 16);
+                    let a = def.load_matrix::<Vector<E, N>, NB>(
+                        &stage[at..at + 1],
+                        MatrixIdent::A,
+                        4usize,
+                        false,
+                    );
+                    #[unroll]
+                    for column in 0..4usize {
+                        let sum = sums.index_mut(comptime!(block_row * 4 + column));
+                        def.execute_inplace(&a, operands.index(column), sum);
+                    }
+                }
+            }
+        }
+    }
+
+    #[unroll]
+    for block_row in 0..4usize {
+        #[unroll]
+        for half in 0..2usize {
+            let place =
+                (first + row_warp * 64 + comptime!(block_row * 16 + half * 8) + lane / 4) as u32;
+            let (image, rest) = divided(place, &places.image);
+            let (py, px) = divided(rest, &places.row);
+            if place < places.total && py < places.height && px < places.width {
+                let row = ((image * places.height + py) * places.width + px) as usize;
+                let base = row * k_count + k_tile * TILE + k_warp * 32 + lane % 4 * 2;
+                #[unroll]
+                for column in 0..4usize {
+                    let sum = sums.index(comptime!(block_row * 4 + column));
+                    // Vectors of two neighbours: one of the upper eight rows, one of the lower.
+                    #[unroll]
+                    for e in 0..2usize {
+                        let value = sum[comptime!((half * 2 + e) / acc_width)]
+                            .extract(comptime!((half * 2 + e) % acc_width));
+                        y[base + comptime!(column * 8 + e)] = E::cast_from(value);
+                    }
+                }
+            }
+        }
+    }
+}

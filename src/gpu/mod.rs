@@ -1,0 +1,140 @@
+//! Operations of a network on a GPU that are faster as one kernel than as Burn's several.
+//!
+//! Input: tensors on Burn's CUDA backend, with or without autodiff. Output: tensors there.
+//!
+//! ```text
+//! conv (autodiff) -> conv_launch -> conv_kernels    forward, and the gradient of the input
+//!                               \-> weight_kernels  the gradient of the weights
+//!                               \-> gather_kernels  layouts: packed weights, rows of neighbourhoods
+//! norm (autodiff) -> norm_launch -> norm_kernels    batch norm, addition and ReLU
+//! ```
+//!
+//! Why it is here: a ResNet18 in bfloat16 on an H200 spent two thirds of a training step in the weight gradients of its convolutions and in
+//! its 7x7 convolution of three channels, for which Burn's kernels reach 2 to 25 TFLOP/s, and most of the rest of what was not a
+//! convolution in batch norms of a dozen passes. What each kernel reaches is in `benches/RESULTS.md`.
+// Kernels take their operands one by one.
+#![allow(clippy::too_many_arguments)]
+
+mod conv;
+mod conv_kernels;
+mod conv_launch;
+mod gather_kernels;
+mod norm;
+mod norm_kernels;
+mod norm_launch;
+mod places;
+mod tensors;
+mod weight_kernels;
+
+/// Burn re-exports its fusion only under a feature that builds all of Burn anew; the macro of the operations looks for it there.
+mod burn {
+    pub use ::burn::*;
+    pub mod backend {
+        pub use ::burn::backend::*;
+        pub use burn_fusion as fusion;
+    }
+}
+
+use burn::backend::{Autodiff, Cube, Dispatch};
+use burn::tensor::{DType, Tensor};
+
+pub use conv::ConvOps;
+pub use norm::NormOps;
+
+/// Whether this room computes with `tensor`: float32 or bfloat16 on a GPU.
+pub fn accepts<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let inner = |t: Tensor<D>| t.try_into_primitive::<Cube>().is_ok();
+    let tracked = |t: Tensor<D>| t.try_into_primitive::<Autodiff<Cube>>().is_ok();
+    matches!(tensor.dtype(), DType::F32 | DType::BF16)
+        && match tensor.device().is_autodiff() {
+            true => tracked(tensor.clone()),
+            false => inner(tensor.clone()),
+        }
+}
+
+/// A batch norm by the statistics of the batch.
+#[derive(Clone, Debug)]
+pub struct Normalised {
+    /// `[n, c, h, w]`, of the type of the input.
+    pub output: Tensor<4>,
+    /// Mean of each channel, `[c]`, float32.
+    pub mean: Tensor<1>,
+    /// Biased variance of each channel, `[c]`, float32.
+    pub variance: Tensor<1>,
+    /// The running mean and the running unbiased variance, moved by the batch; both `[c]`, float32.
+    pub running: [Tensor<1>; 2],
+}
+
+/// What a batch norm has besides its input. All tensors are `[c]`, float32.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    pub gamma: Tensor<1>,
+    pub beta: Tensor<1>,
+    pub running_mean: Tensor<1>,
+    /// Unbiased.
+    pub running_variance: Tensor<1>,
+    /// Weight of the batch in the running statistics.
+    pub momentum: f64,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// `relu(norm(input) + shortcut)`; a shortcut comes with a ReLU, without one that is as asked.
+///
+/// # Panics
+/// Tensors for which [`accepts`] is false, or a shortcut of another type than the input.
+pub fn norm(input: Tensor<4>, norm: Norm, shortcut: Option<Tensor<4>>, relu: bool) -> Normalised {
+    let Norm {
+        momentum, epsilon, ..
+    } = norm;
+    let input = input.into_dispatch();
+    let (gamma, beta) = (norm.gamma.into_dispatch(), norm.beta.into_dispatch());
+    let (mean, variance) = (
+        norm.running_mean.into_dispatch(),
+        norm.running_variance.into_dispatch(),
+    );
+    let found = match shortcut {
+        None => Dispatch::norm(input, gamma, beta, mean, variance, momentum, epsilon, relu),
+        Some(shortcut) => {
+            let shortcut = shortcut.into_dispatch();
+            Dispatch::norm_add(
+                input, shortcut, gamma, beta, mean, variance, momentum, epsilon,
+            )
+        }
+    };
+    let (output, mean, variance, running_mean, running_variance) = found;
+    Normalised {
+        output: Tensor::from_dispatch(output),
+        mean: Tensor::from_dispatch(mean),
+        variance: Tensor::from_dispatch(variance),
+        running: [running_mean, running_variance].map(Tensor::from_dispatch),
+    }
+}
+
+/// Whether [`conv`] computes this convolution: images of bfloat16 and [weights that it takes](takes_weight). An input with a gradient needs a
+/// multiple of eight channels.
+pub fn convolves(images: &Tensor<4>, weight: &Tensor<4>) -> bool {
+    let [_, c, _, _] = weight.dims();
+    takes_weight(weight, images.dtype())
+        && (c.is_multiple_of(8) || !images.is_require_grad())
+        && accepts(images)
+}
+
+/// Whether [`conv`] takes these weights for images of type `images`: float32 on a GPU, a square kernel, a multiple of 64 output channels.
+pub fn takes_weight(weight: &Tensor<4>, images: DType) -> bool {
+    let [k, _, height, width] = weight.dims();
+    images == DType::BF16
+        && weight.dtype() == DType::F32
+        && height == width
+        && k.is_multiple_of(64)
+        && accepts(weight)
+}
+
+/// The convolution of images `[n, c, h, w]` with weights `[k, c, side, side]`.
+///
+/// # Panics
+/// Tensors for which [`convolves`] is false.
+pub fn conv(images: Tensor<4>, weight: Tensor<4>, stride: usize, pad: usize) -> Tensor<4> {
+    let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(Dispatch::conv(images, weight, stride, pad))
+}

@@ -1,0 +1,358 @@
+//! The kernels: sums over the images of each channel, and passes that normalise.
+//!
+//! Input and output: images as rows of channels, `[rows, channels]` with `rows = n * h * w`, in vectors of neighbouring channels. Every
+//! thread stays with one vector of channels and walks down the rows, so that what belongs to a channel is read once. All sums are
+//! float32.
+
+use cubecl::prelude::*;
+
+/// How a kernel's threads are laid out: fixed when it is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Threads {
+    /// Threads side by side, each with a vector of channels.
+    pub across: usize,
+    /// Threads one below the other, each with rows of its own.
+    pub down: usize,
+}
+
+/// The sums of two quantities over the rows of a block, for each channel: adds up what the threads of a cube found, and writes it to
+/// `partial`, `[2, blocks, vectors]`.
+#[cube]
+fn write_sums<N: Size>(
+    first: Vector<f32, N>,
+    second: Vector<f32, N>,
+    partial: &mut Tensor<Vector<f32, N>>,
+    column: usize,
+    vectors: usize,
+    #[comptime] threads: Threads,
+) {
+    let size = comptime!(threads.across * threads.down);
+    let mut firsts = Shared::<[Vector<f32, N>]>::new_slice(size);
+    let mut seconds = Shared::<[Vector<f32, N>]>::new_slice(size);
+    let (x, y) = (UNIT_POS_X as usize, UNIT_POS_Y as usize);
+    let place = y * comptime!(threads.across) + x;
+    firsts[place] = first;
+    seconds[place] = second;
+    sync_cube();
+    let mut half = comptime!(threads.down / 2).runtime();
+    while half > 0 {
+        if y < half {
+            let other = place + half * comptime!(threads.across);
+            let (first, second) = (firsts[other], seconds[other]);
+            firsts[place] += first;
+            seconds[place] += second;
+        }
+        sync_cube();
+        half /= 2;
+    }
+    if y == 0 {
+        let blocks = CUBE_COUNT_Y as usize;
+        let block = CUBE_POS_Y as usize;
+        partial[block * vectors + column] = firsts[place];
+        partial[(blocks + block) * vectors + column] = seconds[place];
+    }
+}
+
+/// Sums of `z - k` and of its square, where `k` is the channel's first value: without it, the variance of a channel far from zero would
+/// drown in rounding.
+#[cube(launch)]
+pub(super) fn sum_values<E: Float, N: Size>(
+    z: &Tensor<Vector<E, N>>,
+    partial: &mut Tensor<Vector<f32, N>>,
+    rows: usize,
+    vectors: usize,
+    #[comptime] threads: Threads,
+    #[define(E)] _dtype: ElemType,
+) {
+    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let first = Vector::<f32, N>::cast_from(z[column]);
+    let mut sum = Vector::<f32, N>::new(0.0);
+    let mut squares = Vector::<f32, N>::new(0.0);
+    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
+    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    while row < rows {
+        let value = Vector::<f32, N>::cast_from(z[row * vectors + column]) - first;
+        sum += value;
+        squares += value * value;
+        row += step;
+    }
+    write_sums::<N>(sum, squares, partial, column, vectors, threads);
+}
+
+/// Adds up one channel of `partial`, `[2, blocks, channels]`, over its blocks: both sums, at the thread with `y == 0`.
+#[cube]
+fn total(
+    partial: &Tensor<f32>,
+    blocks: usize,
+    channels: usize,
+    channel: usize,
+    #[comptime] threads: Threads,
+) -> (f32, f32) {
+    let size = comptime!(threads.across * threads.down);
+    let mut firsts = Shared::<[f32]>::new_slice(size);
+    let mut seconds = Shared::<[f32]>::new_slice(size);
+    let (x, y) = (UNIT_POS_X as usize, UNIT_POS_Y as usize);
+    let place = y * comptime!(threads.across) + x;
+    let mut first = 0.0f32;
+    let mut second = 0.0f32;
+    if channel < channels {
+        let mut block = y;
+        while block < blocks {
+            first += partial[block * channels + channel];
+            second += partial[(blocks + block) * channels + channel];
+            block += comptime!(threads.down);
+        }
+    }
+    firsts[place] = first;
+    seconds[place] = second;
+    sync_cube();
+    let mut half = comptime!(threads.down / 2).runtime();
+    while half > 0 {
+        if y < half {
+            let other = place + half * comptime!(threads.across);
+            let (first, second) = (firsts[other], seconds[other]);
+            firsts[place] += first;
+            seconds[place] += second;
+        }
+        sync_cube();
+        half /= 2;
+    }
+    (firsts[place], seconds[place])
+}
+
+/// Mean and biased variance of each channel from what [`sum_values`] wrote, and the running ones moved by them; the variance that moves
+/// its running one is multiplied by `unbiased` first.
+#[cube(launch)]
+pub(super) fn moments<E: Float>(
+    partial: &Tensor<f32>,
+    z: &Tensor<E>,
+    running_mean: &Tensor<f32>,
+    running_variance: &Tensor<f32>,
+    mean: &mut Tensor<f32>,
+    variance: &mut Tensor<f32>,
+    moved_mean: &mut Tensor<f32>,
+    moved_variance: &mut Tensor<f32>,
+    blocks: usize,
+    channels: usize,
+    count: f32,
+    unbiased: f32,
+    momentum: f32,
+    #[comptime] threads: Threads,
+    #[define(E)] _dtype: ElemType,
+) {
+    let channel = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let (sum, squares) = total(partial, blocks, channels, channel, threads);
+    if channel < channels && UNIT_POS_Y == 0 {
+        let offset = sum / count;
+        let middle = f32::cast_from(z[channel]) + offset;
+        let spread = max(squares / count - offset * offset, 0.0f32);
+        mean[channel] = middle;
+        variance[channel] = spread;
+        let kept = 1.0f32 - momentum;
+        moved_mean[channel] = running_mean[channel] * kept + middle * momentum;
+        moved_variance[channel] = running_variance[channel] * kept + spread * unbiased * momentum;
+    }
+}
+
+/// Both sums of each channel from what [`sum_gradients`] wrote.
+#[cube(launch)]
+pub(super) fn totals(
+    partial: &Tensor<f32>,
+    first: &mut Tensor<f32>,
+    second: &mut Tensor<f32>,
+    blocks: usize,
+    channels: usize,
+    #[comptime] threads: Threads,
+) {
+    let channel = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let (a, b) = total(partial, blocks, channels, channel, threads);
+    if channel < channels && UNIT_POS_Y == 0 {
+        first[channel] = a;
+        second[channel] = b;
+    }
+}
+
+/// `z * scale + shift`, the addition of a shortcut and a ReLU, each where asked. Without a shortcut any tensor may stand in for it.
+#[cube(launch)]
+pub(super) fn normalise<E: Float, N: Size>(
+    z: &Tensor<Vector<E, N>>,
+    shortcut: &Tensor<Vector<E, N>>,
+    mean: &Tensor<Vector<f32, N>>,
+    variance: &Tensor<Vector<f32, N>>,
+    gamma: &Tensor<Vector<f32, N>>,
+    beta: &Tensor<Vector<f32, N>>,
+    y: &mut Tensor<Vector<E, N>>,
+    rows: usize,
+    vectors: usize,
+    epsilon: f32,
+    #[comptime] threads: Threads,
+    #[comptime] added: bool,
+    #[comptime] relu: bool,
+    #[define(E)] _dtype: ElemType,
+) {
+    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let zero = Vector::<f32, N>::new(0.0);
+    let deviation = (variance[column] + Vector::new(epsilon)).sqrt();
+    let scale = gamma[column] / deviation;
+    let shift = beta[column] - mean[column] * scale;
+    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
+    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    while row < rows {
+        let place = row * vectors + column;
+        let mut value = Vector::<f32, N>::cast_from(z[place]) * scale + shift;
+        if comptime!(added) {
+            value += Vector::cast_from(shortcut[place]);
+        }
+        if comptime!(relu) {
+            // In this order a value that is no number stays one.
+            value = select_many(value.less_than(&zero), zero, value);
+        }
+        y[place] = Vector::cast_from(value);
+        row += step;
+    }
+}
+
+/// What a thread of the backward pass knows of its channels.
+#[derive(CubeType, Clone, Copy)]
+struct Channels<N: Size> {
+    mean: Vector<f32, N>,
+    /// 1 over the standard deviation.
+    inverse: Vector<f32, N>,
+    scale: Vector<f32, N>,
+    shift: Vector<f32, N>,
+}
+
+#[cube]
+fn channels_of<N: Size>(
+    mean: Vector<f32, N>,
+    variance: Vector<f32, N>,
+    gamma: Vector<f32, N>,
+    beta: Vector<f32, N>,
+    epsilon: f32,
+) -> Channels<N> {
+    let inverse = Vector::new(1.0f32) / (variance + Vector::new(epsilon)).sqrt();
+    let scale = gamma * inverse;
+    Channels::<N> {
+        mean,
+        inverse,
+        scale,
+        shift: beta - mean * scale,
+    }
+}
+
+/// The gradient in front of the ReLU: that behind it where the ReLU let the value through, else 0. Without a shortcut the value is
+/// computed anew from `z`, which spares reading the result.
+#[cube]
+fn through_relu<E: Float, N: Size>(
+    gradient: Vector<f32, N>,
+    z: Vector<f32, N>,
+    y: &Tensor<Vector<E, N>>,
+    place: usize,
+    of: &Channels<N>,
+    #[comptime] added: bool,
+    #[comptime] relu: bool,
+) -> Vector<f32, N> {
+    let zero = Vector::<f32, N>::new(0.0);
+    if comptime!(relu) {
+        let value = if comptime!(added) {
+            Vector::cast_from(y[place])
+        } else {
+            z * of.scale + of.shift
+        };
+        select_many(value.greater_than(&zero), gradient, zero)
+    } else {
+        gradient
+    }
+}
+
+/// Sums of the gradient in front of the ReLU, and of its product with the normalised value: the gradients of beta and gamma.
+#[cube(launch)]
+pub(super) fn sum_gradients<E: Float, N: Size>(
+    z: &Tensor<Vector<E, N>>,
+    y: &Tensor<Vector<E, N>>,
+    gradient: &Tensor<Vector<E, N>>,
+    mean: &Tensor<Vector<f32, N>>,
+    variance: &Tensor<Vector<f32, N>>,
+    gamma: &Tensor<Vector<f32, N>>,
+    beta: &Tensor<Vector<f32, N>>,
+    partial: &mut Tensor<Vector<f32, N>>,
+    rows: usize,
+    vectors: usize,
+    epsilon: f32,
+    #[comptime] threads: Threads,
+    #[comptime] added: bool,
+    #[comptime] relu: bool,
+    #[define(E)] _dtype: ElemType,
+) {
+    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let of = channels_of::<N>(
+        mean[column],
+        variance[column],
+        gamma[column],
+        beta[column],
+        epsilon,
+    );
+    let mut sum = Vector::<f32, N>::new(0.0);
+    let mut products = Vector::<f32, N>::new(0.0);
+    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
+    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    while row < rows {
+        let place = row * vectors + column;
+        let value = Vector::<f32, N>::cast_from(z[place]);
+        let found = Vector::<f32, N>::cast_from(gradient[place]);
+        let found = through_relu::<E, N>(found, value, y, place, &of, added, relu);
+        sum += found;
+        products += found * (value - of.mean) * of.inverse;
+        row += step;
+    }
+    write_sums::<N>(sum, products, partial, column, vectors, threads);
+}
+
+/// The gradient of `z`, and where there was a shortcut that of the shortcut.
+#[cube(launch)]
+pub(super) fn input_gradient<E: Float, N: Size>(
+    z: &Tensor<Vector<E, N>>,
+    y: &Tensor<Vector<E, N>>,
+    gradient: &Tensor<Vector<E, N>>,
+    mean: &Tensor<Vector<f32, N>>,
+    variance: &Tensor<Vector<f32, N>>,
+    gamma: &Tensor<Vector<f32, N>>,
+    beta: &Tensor<Vector<f32, N>>,
+    beta_gradient: &Tensor<Vector<f32, N>>,
+    gamma_gradient: &Tensor<Vector<f32, N>>,
+    z_gradient: &mut Tensor<Vector<E, N>>,
+    shortcut_gradient: &mut Tensor<Vector<E, N>>,
+    rows: usize,
+    vectors: usize,
+    epsilon: f32,
+    count: f32,
+    #[comptime] threads: Threads,
+    #[comptime] added: bool,
+    #[comptime] relu: bool,
+    #[define(E)] _dtype: ElemType,
+) {
+    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let of = channels_of::<N>(
+        mean[column],
+        variance[column],
+        gamma[column],
+        beta[column],
+        epsilon,
+    );
+    let constant = beta_gradient[column] / Vector::new(count);
+    let slope = gamma_gradient[column] / Vector::new(count);
+    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
+    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    while row < rows {
+        let place = row * vectors + column;
+        let value = Vector::<f32, N>::cast_from(z[place]);
+        let found = Vector::<f32, N>::cast_from(gradient[place]);
+        let found = through_relu::<E, N>(found, value, y, place, &of, added, relu);
+        if comptime!(added) {
+            shortcut_gradient[place] = Vector::cast_from(found);
+        }
+        let normalised = (value - of.mean) * of.inverse;
+        z_gradient[place] = Vector::cast_from(of.scale * (found - constant - normalised * slope));
+        row += step;
+    }
+}

@@ -1,0 +1,260 @@
+//! The kernels of the weight gradient of a convolution.
+//!
+//! Input: images and the gradient of the result as rows of channels, bfloat16 or float16. Output: sums in float32.
+//!
+//! A weight gradient is a product of two matrices with few rows and columns, the channels, and a very long sum, over every pixel of
+//! every image. So the sum is what is shared out: a cube adds up a part of the pixels for 64 by 64 channels and all taps of the kernel
+//! at once, 9 of them for a 3x3 kernel, from one copy of the images in shared memory.
+//!
+//! How places are counted: [`places`](super::places).
+
+use cubecl::cmma::{MatrixIdent, MmaDefinition};
+use cubecl::prelude::*;
+
+use super::places::{Patches, Places, ROW, Source, TILE, Taps, VECTOR, load, read, swizzled};
+
+/// Places that are added up between two barriers.
+pub(super) const PLACES: usize = 64;
+/// Threads of a cube: eight warps, four times 16 rows of 64 output channels by two times 32 input channels.
+pub(super) const THREADS: usize = 256;
+
+/// Sums over the places of a part: `partial[part, tap, k, c]`. Cubes along x: tiles of `k` times tiles of `c`; along y: parts.
+#[cube(launch)]
+pub(super) fn sum_products<E: Float, N: Size>(
+    x: &[Vector<E, N>],
+    dy: &[Vector<E, N>],
+    partial: &mut [f32],
+    places: &Places,
+    patches: &Patches,
+    x_columns: usize,
+    dy_columns: usize,
+    steps: usize,
+    #[comptime] taps: Taps,
+    #[comptime] source: Source,
+    #[define(E)] _dtype: ElemType,
+) {
+    let count = comptime!(taps.side * taps.side);
+    let halo = comptime!(taps.halo);
+    let x_rows = comptime!(PLACES + 2 * taps.halo);
+    let dy_loads = comptime!(PLACES * ROW / THREADS);
+    let x_loads = comptime!((x_rows * ROW).div_ceil(THREADS));
+
+    let k_tiles = dy_columns / ROW;
+    let k_tile = CUBE_POS_X as usize % k_tiles;
+    let c_tile = CUBE_POS_X as usize / k_tiles;
+    let unit = UNIT_POS_X as usize;
+    let lane = unit % 32;
+    let warp = unit / 32;
+    let (k_warp, c_warp) = (warp % 4, warp / 4);
+
+    let mut dy_stage =
+        Shared::<[Vector<E, N>]>::new_aligned_slice(comptime!(PLACES * ROW), 16usize);
+    let mut x_stage = Shared::<[Vector<E, N>]>::new_aligned_slice(comptime!(x_rows * ROW), 16usize);
+
+    let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
+    let size!(NB) = def.vector_size(MatrixIdent::B);
+    let size!(NC) = def.vector_size(MatrixIdent::Accumulator);
+    let acc_vectors = def.vectors_per_lane(MatrixIdent::Accumulator);
+    let acc_width = def.vector_size(MatrixIdent::Accumulator);
+    let mut sums = Sequence::<Array<Vector<f32, NC>>>::new();
+    #[unroll]
+    for _ in 0..comptime!(count * 4) {
+        let mut sum = Array::<Vector<f32, NC>>::new(acc_vectors);
+        #[unroll]
+        for v in 0..acc_vectors {
+            sum[v] = Vector::new(0.0f32);
+        }
+        sums.push(sum);
+    }
+
+    // What the next step needs is read while this one is computed.
+    let mut dy_next = Array::<Vector<E, N>>::new(dy_loads);
+    let mut x_next = Array::<Vector<E, N>>::new(x_loads);
+    let first = CUBE_POS_Y as usize * steps * comptime!(PLACES);
+    let dy_column = k_tile * ROW + unit % ROW;
+    #[unroll]
+    for i in 0..dy_loads {
+        let row = i * comptime!(THREADS / ROW) + unit / ROW;
+        dy_next[i] = read::<E, N>(dy, places, (first + row) as i32, dy_column, dy_columns);
+    }
+    #[unroll]
+    for i in 0..x_loads {
+        let row = i * comptime!(THREADS / ROW) + unit / ROW;
+        let place = (first + row) as i32 - comptime!(halo as i32);
+        x_next[i] = load::<E, N>(
+            x,
+            places,
+            patches,
+            place,
+            c_tile,
+            unit % ROW,
+            x_columns,
+            source,
+        );
+    }
+
+    for step in 0..steps {
+        sync_cube();
+        #[unroll]
+        for i in 0..dy_loads {
+            let row = i * comptime!(THREADS / ROW) + unit / ROW;
+            dy_stage[swizzled(row, unit % ROW)] = dy_next[i];
+        }
+        #[unroll]
+        for i in 0..x_loads {
+            let row = i * comptime!(THREADS / ROW) + unit / ROW;
+            if row < x_rows {
+                x_stage[swizzled(row, unit % ROW)] = x_next[i];
+            }
+        }
+        sync_cube();
+        let next = first + (step + 1) * comptime!(PLACES);
+        if step + 1 < steps {
+            #[unroll]
+            for i in 0..dy_loads {
+                let row = i * comptime!(THREADS / ROW) + unit / ROW;
+                dy_next[i] = read::<E, N>(dy, places, (next + row) as i32, dy_column, dy_columns);
+            }
+            #[unroll]
+            for i in 0..x_loads {
+                let row = i * comptime!(THREADS / ROW) + unit / ROW;
+                let place = (next + row) as i32 - comptime!(halo as i32);
+                x_next[i] = load::<E, N>(
+                    x,
+                    places,
+                    patches,
+                    place,
+                    c_tile,
+                    unit % ROW,
+                    x_columns,
+                    source,
+                );
+            }
+        }
+        for slice in 0..comptime!(PLACES / 16) {
+            // Both operands have the places, over which is summed, as rows: each 8 by 8 block is transposed on its way.
+            let row = slice * 16 + lane % 8 + lane / 16 * 8;
+            let at = swizzled(row, k_warp * 2 + lane / 8 % 2);
+            let a = def.load_matrix::<Vector<E, N>, NB>(
+                &dy_stage[at..at + 1],
+                MatrixIdent::A,
+                4usize,
+                true,
+            );
+            let near = slice * 16 + lane % 8 + lane / 8 % 2 * 8;
+            #[unroll]
+            for tap in 0..count {
+                // Places from a pixel to its neighbour.
+                let row = if comptime!(taps.side == 1) {
+                    near
+                } else {
+                    let down = comptime!(tap / taps.side).runtime();
+                    let right = comptime!(tap % taps.side).runtime();
+                    let pitch = comptime!(halo - 1).runtime();
+                    near + down * pitch + right
+                };
+                #[unroll]
+                for half in 0..2usize {
+                    let at = swizzled(row, c_warp * 4 + comptime!(half * 2) + lane / 16);
+                    let b = def.load_matrix::<Vector<E, N>, NB>(
+                        &x_stage[at..at + 1],
+                        MatrixIdent::B,
+                        4usize,
+                        true,
+                    );
+                    #[unroll]
+                    for part in 0..2usize {
+                        let mut operand = Array::<Vector<E, NB>>::new(2usize);
+                        operand[0] = b[comptime!(part * 2)];
+                        operand[1] = b[comptime!(part * 2 + 1)];
+                        let sum = sums.index_mut(comptime!(tap * 4 + half * 2 + part));
+                        def.execute_inplace(&a, &operand, sum);
+                    }
+                }
+            }
+        }
+    }
+
+    let k_count = dy_columns * VECTOR;
+    let c_count = x_columns * VECTOR;
+    let part = CUBE_POS_Y as usize;
+    #[unroll]
+    for tap in 0..count {
+        #[unroll]
+        for block in 0..4usize {
+            let sum = sums.index(comptime!(tap * 4 + block));
+            #[unroll]
+            for v in 0..acc_vectors {
+                #[unroll]
+                for e in 0..acc_width {
+                    let (row, column) = def.position_of_nth(
+                        lane as u32,
+                        comptime!((v * acc_width + e) as u32),
+                        MatrixIdent::Accumulator,
+                    );
+                    let k = k_tile * TILE + k_warp * 16 + row as usize;
+                    let c = c_tile * TILE + c_warp * 32 + comptime!(block * 8) + column as usize;
+                    if c < c_count {
+                        partial[((part * count + tap) * k_count + k) * c_count + c] =
+                            sum[v].extract(e);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the columns of a sum are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Columns {
+    /// Input channels, once for each tap.
+    Channels,
+    /// Taps by input channels.
+    Taps,
+    /// Those of [`Source::Stem`].
+    Stem,
+}
+
+/// Adds up the parts. `partial` is `[parts, taps, k, c]`, `output` `[k, c, taps]`.
+#[cube(launch)]
+pub(super) fn add_parts(
+    partial: &[f32],
+    output: &mut [f32],
+    parts: usize,
+    values: usize,
+    taps: usize,
+    k_count: usize,
+    c_count: usize,
+    c_kept: usize,
+    #[comptime] layout: Columns,
+) {
+    let value = ABSOLUTE_POS;
+    if value >= values {
+        terminate!();
+    }
+    let mut sum = 0.0f32;
+    for part in 0..parts {
+        sum += partial[part * values + value];
+    }
+    let c = value % c_count;
+    let k = value / c_count % k_count;
+    match comptime!(layout) {
+        Columns::Channels => {
+            let tap = value / c_count / k_count;
+            output[(k * c_kept + c) * taps + tap] = sum;
+        }
+        Columns::Taps => {
+            // Unused ones are behind.
+            let tap = c / c_kept;
+            if tap < taps {
+                output[(k * c_kept + c % c_kept) * taps + tap] = sum;
+            }
+        }
+        Columns::Stem => {
+            let (down, pixel, channel) = (c / 32, c / 4 % 8, c % 4);
+            if down < 7 && pixel > 0 && channel < 3 {
+                output[(k * c_kept + channel) * taps + down * 7 + pixel - 1] = sum;
+            }
+        }
+    }
+}
