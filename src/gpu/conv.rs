@@ -1,7 +1,7 @@
-//! A convolution without bias on a GPU, with float32 weights and half-precision images.
+//! A convolution without bias on a GPU, with float32 weights and bfloat16 images.
 //!
-//! Input: images `[n, c, h, w]` of bfloat16 or float16, weights `[k, c, side, side]` of float32, `k` a multiple of 64. Output: images
-//! `[n, k, oh, ow]`. The gradient of the weights is float32, too: it never passes through half precision.
+//! Input: images `[n, c, h, w]` of bfloat16, weights `[k, c, side, side]` of float32, `k` a multiple of 64. Output: images
+//! `[n, k, oh, ow]`. The gradient of the weights is float32, too: it never passes through bfloat16.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

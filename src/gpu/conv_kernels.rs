@@ -1,6 +1,6 @@
 //! The kernel of a convolution, forward and for the gradient of its input.
 //!
-//! Input: images as rows of channels, bfloat16 or float16, and weights that were [packed](super::gather_kernels::pack). Output: images.
+//! Input: images as rows of channels, bfloat16, and weights that were [packed](super::gather_kernels::pack). Output: images.
 //!
 //! A cube computes 256 places by 64 output channels. It keeps 64 input channels of these places and of their neighbours in shared memory,
 //! and multiplies them with the weights of every tap: nine uses of each value that was read. Weights come straight from the cache, in the

@@ -1,6 +1,6 @@
 //! Runs the kernels of the convolutions on tensors of a GPU.
 //!
-//! Input: images `[n, c, h, w]` of bfloat16 or float16 whose channels lie side by side in memory, others are copied first; weights
+//! Input: images `[n, c, h, w]` of bfloat16 whose channels lie side by side in memory, others are copied first; weights
 //! `[k, c, side, side]` of float32. Output: images of the same kind, or the gradient of the weights.
 //!
 //! Two kernels compute everything. One slides a kernel of 3x3 at stride 1, or of 1x1, over the images; another sums up its weight

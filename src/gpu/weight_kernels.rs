@@ -1,6 +1,6 @@
 //! The kernels of the weight gradient of a convolution.
 //!
-//! Input: images and the gradient of the result as rows of channels, bfloat16 or float16. Output: sums in float32.
+//! Input: images and the gradient of the result as rows of channels, bfloat16. Output: sums in float32.
 //!
 //! A weight gradient is a product of two matrices with few rows and columns, the channels, and a very long sum, over every pixel of
 //! every image. So the sum is what is shared out: a cube adds up a part of the pixels for 64 by 64 channels and all taps of the kernel
