@@ -65,8 +65,8 @@ impl BatchNorm2d {
         output.cast(dtype)
     }
 
-    /// [`BatchNorm2d::forward`], then the addition of `shortcut` and a ReLU, each where asked. On a GPU the statistics of a batch, and
-    /// all that is done with them, take one operation.
+    /// [`BatchNorm2d::forward`], then the addition of `shortcut` and a ReLU, each where asked. On a GPU, in bfloat16, the statistics of
+    /// a batch and all that is done with them take one operation.
     pub fn forward_then(
         &self,
         input: Tensor<4>,
@@ -75,7 +75,7 @@ impl BatchNorm2d {
         relu: bool,
     ) -> Tensor<4> {
         #[cfg(feature = "cuda")]
-        if mode == Mode::Train && crate::gpu::accepts(&input) {
+        if mode == Mode::Train && input.dtype() == DType::BF16 && crate::gpu::accepts(&input) {
             let norm = crate::gpu::Norm {
                 gamma: self.gamma.val(),
                 beta: self.beta.val(),

@@ -11,7 +11,7 @@ use super::run::{Run, TrainError};
 use super::setup::{data_identity, open_data};
 use super::start::{continued, fresh};
 use super::{StopSignal, summary};
-use crate::config::Resolved;
+use crate::config::{Precision, Resolved};
 use crate::data::{DataSource, Opening};
 use crate::demo;
 use crate::device::{Selected, select};
@@ -64,6 +64,15 @@ pub struct Trained {
 pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError> {
     let device = select(resolved.config.device)?;
     device.check(resolved.config.precision)?;
+    if !device.is_cpu
+        && resolved.config.precision == Precision::Float32
+        && device.check(Precision::Bfloat16).is_ok()
+    {
+        tracing::warn!(
+            "with float32 the first step on a GPU takes a minute or more, in which kernels are tried out; --precision bfloat16 has its own and \
+             is faster"
+        );
+    }
     // What cannot be looked for is told before a folder is made.
     let inside = Inside::read(&resolved.config)?;
     tracing::info!("device: {} ({})", device.name, device.why);
