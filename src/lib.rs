@@ -5,7 +5,7 @@
 //! argv, hyperparameters.json, environment -> config -> TrainConfig
 //! folder or channels of photos -> data (Splits, Loader) -> feed (images or features on the device)
 //! ONNX file (zoo or path) -> model (ResNet, new head)
-//!                     '-> kernels (what the network computes with on a CPU)
+//!                     '-> kernels (what the network computes with on a CPU), gpu (in bfloat16 on a GPU)
 //!                     train (fit) -> Event -> sinks (metric lines, progress, csv, TensorBoard)
 //!                       |    '-> weights/last, weights/best
 //!                       '-> artifact (manifest, safetensors, ONNX) -> eval, predict, export, serve (HTTP)

@@ -22,6 +22,9 @@ use super::weight_kernels::{self, Columns, add_parts, sum_products};
 
 /// Multiprocessors of a large GPU.
 const MULTIPROCESSORS: usize = 132;
+/// Widest images over which a kernel of 3x3 slides: with their neighbours 256 places must fit into 96 KB of shared memory, which every GPU
+/// that computes in bfloat16 has.
+const WIDEST: usize = 240;
 /// Threads of a cube in the kernels that compute each value by itself.
 const THREADS: u32 = 256;
 
@@ -61,7 +64,12 @@ impl Conv {
     /// Whether the kernels slide over the images themselves.
     fn is_direct(&self) -> bool {
         let kernel = (self.side, self.stride, self.pad);
-        matches!(kernel, (3, 1, 1) | (1, 1, 0)) && self.c.is_multiple_of(TILE)
+        let slides = match kernel {
+            (1, 1, 0) => true,
+            (3, 1, 1) => self.w <= WIDEST,
+            _ => false,
+        };
+        slides && self.c.is_multiple_of(TILE)
     }
 
     /// Where the rows of the convolution of 1x1 come from: straight from the images where whole tiles of a row lie side by side there.
