@@ -13,8 +13,8 @@ use burn::backend::{Autodiff, Backend, backend_extension};
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 
-use super::burn;
 use super::conv_launch::{self, Conv};
+use super::{NOT_TWICE, burn};
 
 /// The operation and its gradients.
 #[backend_extension(Cube, Fusion, Autodiff)]
@@ -132,7 +132,7 @@ impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
         _: usize,
         _: usize,
     ) -> FloatTensor<Self> {
-        unimplemented!("second derivatives of a convolution")
+        panic!("{NOT_TWICE}")
     }
 
     fn conv_weight_gradient(
@@ -142,6 +142,6 @@ impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
         _: usize,
         _: usize,
     ) -> FloatTensor<Self> {
-        unimplemented!("second derivatives of a convolution")
+        panic!("{NOT_TWICE}")
     }
 }

@@ -9,7 +9,7 @@
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::prelude::*;
 
-use super::places::{Patches, Places, ROW, Source, TILE, Taps, divided, load, swizzled};
+use super::places::{Patches, Places, ROW, Source, TILE, Taps, divided, load, swizzled, zeros};
 
 /// Places of a cube.
 pub(super) const PLACES: usize = 256;
@@ -53,16 +53,7 @@ pub(super) fn convolve<E: Float, N: Size>(
     let size!(NC) = def.vector_size(MatrixIdent::Accumulator);
     let acc_vectors = def.vectors_per_lane(MatrixIdent::Accumulator);
     let acc_width = def.vector_size(MatrixIdent::Accumulator);
-    let mut sums = Sequence::<Array<Vector<f32, NC>>>::new();
-    #[unroll]
-    for _ in 0..16usize {
-        let mut sum = Array::<Vector<f32, NC>>::new(acc_vectors);
-        #[unroll]
-        for v in 0..acc_vectors {
-            sum[v] = Vector::new(0.0f32);
-        }
-        sums.push(sum);
-    }
+    let mut sums = zeros::<NC>(16usize, acc_vectors);
 
     for tile in 0..tiles {
         sync_cube();

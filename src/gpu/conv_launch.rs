@@ -159,7 +159,6 @@ fn gathered(x: &CubeTensor, conv: &Conv) -> CubeTensor {
     let total = rows.n * rows.h * rows.w * rows.c / VECTOR;
     let client = x.client.clone();
     let (count, dim) = elementwise(&client, total);
-    let dtype = dtype_to_storage_type(x.dtype);
     gather::launch(
         &client,
         count,
@@ -178,7 +177,7 @@ fn gathered(x: &CubeTensor, conv: &Conv) -> CubeTensor {
         total,
         conv.stride as u32,
         conv.pad as u32,
-        [dtype, dtype],
+        dtype_to_storage_type(x.dtype),
     );
     output
 }

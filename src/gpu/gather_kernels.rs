@@ -1,6 +1,6 @@
 //! Convolutions as products of matrices: the kernels that lay out one side of them.
 //!
-//! Input: images of any strides, and weights. Output: rows with the neighbourhood of each result, and back; and weights in the order in
+//! Input: images `[n, h, w, c]`, and weights. Output: rows with the neighbourhood of each result, and back; and weights in the order in
 //! which the threads of a warp want them.
 
 use cubecl::prelude::*;
@@ -10,8 +10,8 @@ use super::places::{Divisor, TILE, divided};
 /// The neighbourhood of each result of a convolution as a row: `rows[n, oh, ow, (tap, c)]`, the columns filled up with zeros to a
 /// multiple of eight. `x` is `[n, h, w, c]`.
 #[cube(launch)]
-pub(super) fn gather<I: Float, E: Float, N: Size>(
-    x: &[I],
+pub(super) fn gather<E: Float, N: Size>(
+    x: &[E],
     rows: &mut [Vector<E, N>],
     columns: &Divisor,
     width: &Divisor,
@@ -24,7 +24,7 @@ pub(super) fn gather<I: Float, E: Float, N: Size>(
     total: usize,
     #[comptime] stride: u32,
     #[comptime] pad: u32,
-    #[define(I, E)] _dtypes: [ElemType; 2],
+    #[define(E)] _dtype: ElemType,
 ) {
     if ABSOLUTE_POS >= total {
         terminate!();
@@ -42,7 +42,7 @@ pub(super) fn gather<I: Float, E: Float, N: Size>(
         let x_at = ox * stride + right - pad;
         if tap < taps && y < x_height && x_at < x_width {
             let at = ((image * x_height + y) * x_width + x_at) * channels.divisor + c;
-            value.insert(i, E::cast_from(x[at as usize]));
+            value.insert(i, x[at as usize]);
         }
     }
     rows[ABSOLUTE_POS] = value;

@@ -41,6 +41,9 @@ use burn::tensor::{DType, Tensor};
 pub use conv::ConvOps;
 pub use norm::NormOps;
 
+/// What a gradient of a gradient gets, as with Burn's own operations of several steps. Nothing in this crate asks for one.
+const NOT_TWICE: &str = "the operations of this room are differentiated once";
+
 /// Whether this room computes with `tensor`: float32 or bfloat16 on a GPU.
 pub fn accepts<const D: usize>(tensor: &Tensor<D>) -> bool {
     let inner = |t: Tensor<D>| t.try_into_primitive::<Cube>().is_ok();
@@ -84,24 +87,21 @@ pub struct Norm {
 /// # Panics
 /// Tensors for which [`accepts`] is false, or a shortcut of another type than the input.
 pub fn norm(input: Tensor<4>, norm: Norm, shortcut: Option<Tensor<4>>, relu: bool) -> Normalised {
-    let Norm {
-        momentum, epsilon, ..
-    } = norm;
+    let added = shortcut.is_some();
     let input = input.into_dispatch();
-    let (gamma, beta) = (norm.gamma.into_dispatch(), norm.beta.into_dispatch());
-    let (mean, variance) = (
+    let shortcut = shortcut.map_or_else(|| input.clone(), Tensor::into_dispatch);
+    let found = Dispatch::norm(
+        input,
+        shortcut,
+        norm.gamma.into_dispatch(),
+        norm.beta.into_dispatch(),
         norm.running_mean.into_dispatch(),
         norm.running_variance.into_dispatch(),
+        norm.momentum,
+        norm.epsilon,
+        added,
+        relu || added,
     );
-    let found = match shortcut {
-        None => Dispatch::norm(input, gamma, beta, mean, variance, momentum, epsilon, relu),
-        Some(shortcut) => {
-            let shortcut = shortcut.into_dispatch();
-            Dispatch::norm_add(
-                input, shortcut, gamma, beta, mean, variance, momentum, epsilon,
-            )
-        }
-    };
     let (output, mean, variance, running_mean, running_variance) = found;
     Normalised {
         output: Tensor::from_dispatch(output),

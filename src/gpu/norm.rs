@@ -13,36 +13,16 @@ use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, backend_extension};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::tensor::CubeTensor;
 
-use super::burn;
 use super::norm_launch::{self, Affine, Running, Statistics};
+use super::{NOT_TWICE, burn};
 
-/// The operation and its gradient. Tensors of channels are `[c]`, float32.
+/// The operation and its gradient. Tensors of channels are `[c]`, float32. Without `added` any images stand in for `shortcut` and `y`.
 #[backend_extension(Cube, Fusion, Autodiff)]
 pub trait NormOps: Backend {
-    /// `relu(norm(z))`, or without the ReLU; mean and biased variance; and the running ones, moved.
-    #[fusion(meta = |z, gamma, _beta, _mean, _variance, _momentum, _epsilon, _relu| moved_of(z, gamma))]
+    /// `relu(norm(z) + shortcut)`, the addition and the ReLU each where asked; mean and biased variance; and the running ones, moved.
+    #[fusion(meta = |z, _shortcut, gamma, _beta, _mean, _variance, _momentum, _epsilon, _added, _relu| moved_of(z, gamma))]
     fn norm(
-        z: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        momentum: f64,
-        epsilon: f64,
-        relu: bool,
-    ) -> (
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-    );
-
-    /// `relu(norm(z) + shortcut)`; and the same.
-    #[fusion(meta = |z, _shortcut, gamma, _beta, _mean, _variance, _momentum, _epsilon| moved_of(z, gamma))]
-    fn norm_add(
         z: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -51,6 +31,8 @@ pub trait NormOps: Backend {
         running_variance: FloatTensor<Self>,
         momentum: f64,
         epsilon: f64,
+        added: bool,
+        relu: bool,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -59,25 +41,9 @@ pub trait NormOps: Backend {
         FloatTensor<Self>,
     );
 
-    /// Gradients of z, gamma and beta.
-    #[fusion(meta = |z, _gradient, _mean, _variance, gamma, _beta, _epsilon, _relu| result_of(z, gamma))]
+    /// Gradients of z, gamma, beta and, where it was added, of the shortcut; `y` is the result.
+    #[fusion(meta = |z, _y, _gradient, _mean, _variance, gamma, _beta, _epsilon, _added, _relu| gradients_of(z, gamma))]
     fn norm_backward(
-        z: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
-    /// Gradients of z, gamma, beta and the shortcut; `y` is the result.
-    #[fusion(meta = |z, _y, _gradient, _mean, _variance, gamma, _beta, _epsilon| {
-        let (z, gamma, beta) = result_of(z, gamma);
-        (z.clone(), gamma, beta, z)
-    })]
-    fn norm_add_backward(
         z: FloatTensor<Self>,
         y: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -86,6 +52,8 @@ pub trait NormOps: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
+        added: bool,
+        relu: bool,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -109,46 +77,17 @@ fn moved_of(
     )
 }
 
-/// Images and two tensors of channels.
-fn result_of(images: &TensorSpec, channels: &TensorSpec) -> (TensorSpec, TensorSpec, TensorSpec) {
-    (images.clone(), channels.clone(), channels.clone())
-}
-
-fn running(mean: CubeTensor, variance: CubeTensor, momentum: f64) -> Running {
-    Running {
-        statistics: Statistics { mean, variance },
-        momentum: momentum as f32,
-    }
+/// Images, two tensors of channels, and images again.
+fn gradients_of(
+    images: &TensorSpec,
+    channels: &TensorSpec,
+) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
+    let images = || images.clone();
+    (images(), channels.clone(), channels.clone(), images())
 }
 
 impl NormOps for CubeBackend {
     fn norm(
-        z: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        momentum: f64,
-        epsilon: f64,
-        relu: bool,
-    ) -> (
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-    ) {
-        let affine = Affine {
-            gamma,
-            beta,
-            epsilon: epsilon as f32,
-        };
-        let running = running(running_mean, running_variance, momentum);
-        let (y, found, moved) = norm_launch::forward(z, affine, running, None, relu);
-        (y, found.mean, found.variance, moved.mean, moved.variance)
-    }
-
-    fn norm_add(
         z: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -157,6 +96,8 @@ impl NormOps for CubeBackend {
         running_variance: FloatTensor<Self>,
         momentum: f64,
         epsilon: f64,
+        added: bool,
+        relu: bool,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -169,32 +110,19 @@ impl NormOps for CubeBackend {
             beta,
             epsilon: epsilon as f32,
         };
-        let running = running(running_mean, running_variance, momentum);
-        let (y, found, moved) = norm_launch::forward(z, affine, running, Some(shortcut), true);
+        let running = Running {
+            statistics: Statistics {
+                mean: running_mean,
+                variance: running_variance,
+            },
+            momentum: momentum as f32,
+        };
+        let shortcut = added.then_some(shortcut);
+        let (y, found, moved) = norm_launch::forward(z, affine, running, shortcut, relu);
         (y, found.mean, found.variance, moved.mean, moved.variance)
     }
 
     fn norm_backward(
-        z: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        epsilon: f64,
-        relu: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let affine = Affine {
-            gamma,
-            beta,
-            epsilon: epsilon as f32,
-        };
-        let statistics = Statistics { mean, variance };
-        let found = norm_launch::backward(z, None, gradient, statistics, affine, relu);
-        (found.z, found.gamma, found.beta)
-    }
-
-    fn norm_add_backward(
         z: FloatTensor<Self>,
         y: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -203,6 +131,8 @@ impl NormOps for CubeBackend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
+        added: bool,
+        relu: bool,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -214,11 +144,10 @@ impl NormOps for CubeBackend {
             beta,
             epsilon: epsilon as f32,
         };
-        let statistics = Statistics { mean, variance };
-        let found = norm_launch::backward(z, Some(y), gradient, statistics, affine, true);
-        let shortcut = found
-            .shortcut
-            .unwrap_or_else(|| unreachable!("y was given"));
+        let (y, statistics) = (added.then_some(y), Statistics { mean, variance });
+        let found = norm_launch::backward(z, y, gradient, statistics, affine, relu);
+        // Nobody takes the gradient of a shortcut that was not there.
+        let shortcut = found.shortcut.unwrap_or_else(|| found.z.clone());
         (found.z, found.gamma, found.beta, shortcut)
     }
 }
@@ -227,66 +156,43 @@ impl NormOps for CubeBackend {
 #[derive(Clone, Debug)]
 struct Saved<B: Backend> {
     z: FloatTensor<B>,
+    /// The result, where a shortcut was added.
+    y: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
     mean: FloatTensor<B>,
     variance: FloatTensor<B>,
     epsilon: f64,
-    /// The result, where a shortcut was added.
-    y: Option<FloatTensor<B>>,
+    added: bool,
     relu: bool,
 }
 
 #[derive(Debug)]
 struct Norm;
 
-impl<B: NormOps> Backward<B, 3> for Norm {
-    type State = Saved<B>;
-
-    fn backward(self, ops: Ops<Saved<B>, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = grads.consume::<B>(&ops.node);
-        let Saved {
-            z,
-            gamma,
-            beta,
-            mean,
-            variance,
-            epsilon,
-            relu,
-            ..
-        } = ops.state;
-        let (z, gamma, beta) =
-            B::norm_backward(z, gradient, mean, variance, gamma, beta, epsilon, relu);
-        for (parent, value) in ops.parents.into_iter().zip([z, gamma, beta]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, value);
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct NormAdd;
-
-impl<B: NormOps> Backward<B, 4> for NormAdd {
+impl<B: NormOps> Backward<B, 4> for Norm {
     type State = Saved<B>;
 
     fn backward(self, ops: Ops<Saved<B>, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
-        let Saved {
-            z,
-            gamma,
-            beta,
-            mean,
-            variance,
-            epsilon,
-            y,
-            ..
-        } = ops.state;
-        let y = y.unwrap_or_else(|| unreachable!("saved with a shortcut"));
-        let (z, gamma, beta, shortcut) =
-            B::norm_add_backward(z, y, gradient, mean, variance, gamma, beta, epsilon);
-        for (parent, value) in ops.parents.into_iter().zip([z, gamma, beta, shortcut]) {
+        let saved = ops.state;
+        let (z, gamma, beta, shortcut) = B::norm_backward(
+            saved.z,
+            saved.y,
+            gradient,
+            saved.mean,
+            saved.variance,
+            saved.gamma,
+            saved.beta,
+            saved.epsilon,
+            saved.added,
+            saved.relu,
+        );
+        let [of_z, of_gamma, of_beta, of_shortcut] = ops.parents;
+        // What stands in for a shortcut has no part in the result.
+        let of_shortcut = of_shortcut.filter(|_| saved.added);
+        let parents = [of_z, of_gamma, of_beta, of_shortcut];
+        for (parent, value) in parents.into_iter().zip([z, gamma, beta, shortcut]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, value);
             }
@@ -297,69 +203,6 @@ impl<B: NormOps> Backward<B, 4> for NormAdd {
 impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
     fn norm(
         z: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        running_mean: FloatTensor<Self>,
-        running_variance: FloatTensor<Self>,
-        momentum: f64,
-        epsilon: f64,
-        relu: bool,
-    ) -> (
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-    ) {
-        let nodes = [z.node(), gamma.node(), beta.node()];
-        let (z, gamma, beta) = (
-            z.into_primitive(),
-            gamma.into_primitive(),
-            beta.into_primitive(),
-        );
-        let (running_mean, running_variance) = (
-            running_mean.into_primitive(),
-            running_variance.into_primitive(),
-        );
-        let (y, mean, variance, moved_mean, moved_variance) = B::norm(
-            z.clone(),
-            gamma.clone(),
-            beta.clone(),
-            running_mean,
-            running_variance,
-            momentum,
-            epsilon,
-            relu,
-        );
-        let y = match Norm.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let (mean, variance) = (mean.clone(), variance.clone());
-                let saved = Saved {
-                    z,
-                    gamma,
-                    beta,
-                    mean,
-                    variance,
-                    epsilon,
-                    y: None,
-                    relu,
-                };
-                prep.finish(saved, y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(y),
-        };
-        let constant = |t| Self::from_inner(t);
-        (
-            y,
-            constant(mean),
-            constant(variance),
-            constant(moved_mean),
-            constant(moved_variance),
-        )
-    }
-
-    fn norm_add(
-        z: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
@@ -367,6 +210,8 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         running_variance: FloatTensor<Self>,
         momentum: f64,
         epsilon: f64,
+        added: bool,
+        relu: bool,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -380,34 +225,31 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
             gamma.into_primitive(),
             beta.into_primitive(),
         );
-        let shortcut = shortcut.into_primitive();
-        let (running_mean, running_variance) = (
-            running_mean.into_primitive(),
-            running_variance.into_primitive(),
-        );
-        let (y, mean, variance, moved_mean, moved_variance) = B::norm_add(
+        let (y, mean, variance, moved_mean, moved_variance) = B::norm(
             z.clone(),
-            shortcut,
+            shortcut.into_primitive(),
             gamma.clone(),
             beta.clone(),
-            running_mean,
-            running_variance,
+            running_mean.into_primitive(),
+            running_variance.into_primitive(),
             momentum,
             epsilon,
+            added,
+            relu,
         );
-        let y = match NormAdd.prepare::<C>(nodes).compute_bound().stateful() {
+        let output = match Norm.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let (mean, variance) = (mean.clone(), variance.clone());
-                let kept = Some(y.clone());
                 let saved = Saved {
+                    // A result that is not needed would be kept in memory.
+                    y: if added { y.clone() } else { z.clone() },
                     z,
                     gamma,
                     beta,
-                    mean,
-                    variance,
+                    mean: mean.clone(),
+                    variance: variance.clone(),
                     epsilon,
-                    y: kept,
-                    relu: true,
+                    added,
+                    relu,
                 };
                 prep.finish(saved, y)
             }
@@ -415,7 +257,7 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         };
         let constant = |t| Self::from_inner(t);
         (
-            y,
+            output,
             constant(mean),
             constant(variance),
             constant(moved_mean),
@@ -430,27 +272,16 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
         _: f64,
         _: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        unimplemented!("second derivatives of a batch norm")
-    }
-
-    fn norm_add_backward(
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: FloatTensor<Self>,
-        _: f64,
+        _: bool,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
     ) {
-        unimplemented!("second derivatives of a batch norm")
+        panic!("{NOT_TWICE}")
     }
 }

@@ -15,17 +15,31 @@ pub(super) struct Threads {
     pub down: usize,
 }
 
-/// The sums of two quantities over the rows of a block, for each channel: adds up what the threads of a cube found, and writes it to
-/// `partial`, `[2, blocks, vectors]`.
+/// The vector of channels of a thread.
 #[cube]
-fn write_sums<N: Size>(
+fn column(#[comptime] threads: Threads) -> usize {
+    CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize
+}
+
+/// The first row of a thread.
+#[cube]
+fn first_row(#[comptime] threads: Threads) -> usize {
+    CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize
+}
+
+/// From one row of a thread to its next.
+#[cube]
+fn row_step(#[comptime] threads: Threads) -> usize {
+    CUBE_COUNT_Y as usize * comptime!(threads.down)
+}
+
+/// Adds up two quantities over the threads that are one below the other; the uppermost ones have the sums.
+#[cube]
+fn added_up<N: Size>(
     first: Vector<f32, N>,
     second: Vector<f32, N>,
-    partial: &mut Tensor<Vector<f32, N>>,
-    column: usize,
-    vectors: usize,
     #[comptime] threads: Threads,
-) {
+) -> (Vector<f32, N>, Vector<f32, N>) {
     let size = comptime!(threads.across * threads.down);
     let mut firsts = Shared::<[Vector<f32, N>]>::new_slice(size);
     let mut seconds = Shared::<[Vector<f32, N>]>::new_slice(size);
@@ -45,11 +59,26 @@ fn write_sums<N: Size>(
         sync_cube();
         half /= 2;
     }
-    if y == 0 {
+    (firsts[place], seconds[place])
+}
+
+/// The sums of two quantities over the rows of a block, for each channel: adds up what the threads of a cube found, and writes it to
+/// `partial`, `[2, blocks, vectors]`.
+#[cube]
+fn write_sums<N: Size>(
+    first: Vector<f32, N>,
+    second: Vector<f32, N>,
+    partial: &mut Tensor<Vector<f32, N>>,
+    column: usize,
+    vectors: usize,
+    #[comptime] threads: Threads,
+) {
+    let (first, second) = added_up::<N>(first, second, threads);
+    if UNIT_POS_Y == 0 {
         let blocks = CUBE_COUNT_Y as usize;
         let block = CUBE_POS_Y as usize;
-        partial[block * vectors + column] = firsts[place];
-        partial[(blocks + block) * vectors + column] = seconds[place];
+        partial[block * vectors + column] = first;
+        partial[(blocks + block) * vectors + column] = second;
     }
 }
 
@@ -64,17 +93,16 @@ pub(super) fn sum_values<E: Float, N: Size>(
     #[comptime] threads: Threads,
     #[define(E)] _dtype: ElemType,
 ) {
-    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let column = column(threads);
     let first = Vector::<f32, N>::cast_from(z[column]);
     let mut sum = Vector::<f32, N>::new(0.0);
     let mut squares = Vector::<f32, N>::new(0.0);
-    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
-    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    let mut row = first_row(threads);
     while row < rows {
         let value = Vector::<f32, N>::cast_from(z[row * vectors + column]) - first;
         sum += value;
         squares += value * value;
-        row += step;
+        row += row_step(threads);
     }
     write_sums::<N>(sum, squares, partial, column, vectors, threads);
 }
@@ -88,36 +116,18 @@ fn total(
     channel: usize,
     #[comptime] threads: Threads,
 ) -> (f32, f32) {
-    let size = comptime!(threads.across * threads.down);
-    let mut firsts = Shared::<[f32]>::new_slice(size);
-    let mut seconds = Shared::<[f32]>::new_slice(size);
-    let (x, y) = (UNIT_POS_X as usize, UNIT_POS_Y as usize);
-    let place = y * comptime!(threads.across) + x;
     let mut first = 0.0f32;
     let mut second = 0.0f32;
     if channel < channels {
-        let mut block = y;
+        let mut block = UNIT_POS_Y as usize;
         while block < blocks {
             first += partial[block * channels + channel];
             second += partial[(blocks + block) * channels + channel];
             block += comptime!(threads.down);
         }
     }
-    firsts[place] = first;
-    seconds[place] = second;
-    sync_cube();
-    let mut half = comptime!(threads.down / 2).runtime();
-    while half > 0 {
-        if y < half {
-            let other = place + half * comptime!(threads.across);
-            let (first, second) = (firsts[other], seconds[other]);
-            firsts[place] += first;
-            seconds[place] += second;
-        }
-        sync_cube();
-        half /= 2;
-    }
-    (firsts[place], seconds[place])
+    let (first, second) = added_up::<Const<1>>(Vector::new(first), Vector::new(second), threads);
+    (first.extract(0usize), second.extract(0usize))
 }
 
 /// Mean and biased variance of each channel from what [`sum_values`] wrote, and the running ones moved by them; the variance that moves
@@ -140,7 +150,7 @@ pub(super) fn moments<E: Float>(
     #[comptime] threads: Threads,
     #[define(E)] _dtype: ElemType,
 ) {
-    let channel = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let channel = column(threads);
     let (sum, squares) = total(partial, blocks, channels, channel, threads);
     if channel < channels && UNIT_POS_Y == 0 {
         let offset = sum / count;
@@ -164,7 +174,7 @@ pub(super) fn totals(
     channels: usize,
     #[comptime] threads: Threads,
 ) {
-    let channel = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let channel = column(threads);
     let (a, b) = total(partial, blocks, channels, channel, threads);
     if channel < channels && UNIT_POS_Y == 0 {
         first[channel] = a;
@@ -190,13 +200,12 @@ pub(super) fn normalise<E: Float, N: Size>(
     #[comptime] relu: bool,
     #[define(E)] _dtype: ElemType,
 ) {
-    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let column = column(threads);
     let zero = Vector::<f32, N>::new(0.0);
     let deviation = (variance[column] + Vector::new(epsilon)).sqrt();
     let scale = gamma[column] / deviation;
     let shift = beta[column] - mean[column] * scale;
-    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
-    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    let mut row = first_row(threads);
     while row < rows {
         let place = row * vectors + column;
         let mut value = Vector::<f32, N>::cast_from(z[place]) * scale + shift;
@@ -208,7 +217,7 @@ pub(super) fn normalise<E: Float, N: Size>(
             value = select_many(value.less_than(&zero), zero, value);
         }
         y[place] = Vector::cast_from(value);
-        row += step;
+        row += row_step(threads);
     }
 }
 
@@ -284,7 +293,7 @@ pub(super) fn sum_gradients<E: Float, N: Size>(
     #[comptime] relu: bool,
     #[define(E)] _dtype: ElemType,
 ) {
-    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let column = column(threads);
     let of = channels_of::<N>(
         mean[column],
         variance[column],
@@ -294,8 +303,7 @@ pub(super) fn sum_gradients<E: Float, N: Size>(
     );
     let mut sum = Vector::<f32, N>::new(0.0);
     let mut products = Vector::<f32, N>::new(0.0);
-    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
-    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    let mut row = first_row(threads);
     while row < rows {
         let place = row * vectors + column;
         let value = Vector::<f32, N>::cast_from(z[place]);
@@ -303,7 +311,7 @@ pub(super) fn sum_gradients<E: Float, N: Size>(
         let found = through_relu::<E, N>(found, value, y, place, &of, added, relu);
         sum += found;
         products += found * (value - of.mean) * of.inverse;
-        row += step;
+        row += row_step(threads);
     }
     write_sums::<N>(sum, products, partial, column, vectors, threads);
 }
@@ -331,7 +339,7 @@ pub(super) fn input_gradient<E: Float, N: Size>(
     #[comptime] relu: bool,
     #[define(E)] _dtype: ElemType,
 ) {
-    let column = CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize;
+    let column = column(threads);
     let of = channels_of::<N>(
         mean[column],
         variance[column],
@@ -341,8 +349,7 @@ pub(super) fn input_gradient<E: Float, N: Size>(
     );
     let constant = beta_gradient[column] / Vector::new(count);
     let slope = gamma_gradient[column] / Vector::new(count);
-    let step = CUBE_COUNT_Y as usize * comptime!(threads.down);
-    let mut row = CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize;
+    let mut row = first_row(threads);
     while row < rows {
         let place = row * vectors + column;
         let value = Vector::<f32, N>::cast_from(z[place]);
@@ -353,6 +360,6 @@ pub(super) fn input_gradient<E: Float, N: Size>(
         }
         let normalised = (value - of.mean) * of.inverse;
         z_gradient[place] = Vector::cast_from(of.scale * (found - constant - normalised * slope));
-        row += step;
+        row += row_step(threads);
     }
 }

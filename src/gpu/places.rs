@@ -157,3 +157,22 @@ pub(super) fn load<E: Float, N: Size>(
 pub(super) fn swizzled(row: usize, column: usize) -> usize {
     row * ROW + (column ^ (row % 8))
 }
+
+/// Sums of products that are all 0: `blocks` of 16 by 8, of each `vectors` in a thread.
+#[cube]
+pub(super) fn zeros<N: Size>(
+    #[comptime] blocks: usize,
+    #[comptime] vectors: usize,
+) -> Sequence<Array<Vector<f32, N>>> {
+    let mut sums = Sequence::<Array<Vector<f32, N>>>::new();
+    #[unroll]
+    for _ in 0..blocks {
+        let mut sum = Array::<Vector<f32, N>>::new(vectors);
+        #[unroll]
+        for v in 0..vectors {
+            sum[v] = Vector::new(0.0f32);
+        }
+        sums.push(sum);
+    }
+    sums
+}

@@ -11,12 +11,65 @@
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::prelude::*;
 
-use super::places::{Patches, Places, ROW, Source, TILE, Taps, VECTOR, load, read, swizzled};
+use super::places::{
+    Patches, Places, ROW, Source, TILE, Taps, VECTOR, load, read, swizzled, zeros,
+};
 
 /// Places that are added up between two barriers.
 pub(super) const PLACES: usize = 64;
 /// Threads of a cube: eight warps, four times 16 rows of 64 output channels by two times 32 input channels.
 pub(super) const THREADS: usize = 256;
+/// Vectors of the gradient that a thread reads in a step.
+const DY_LOADS: usize = PLACES * ROW / THREADS;
+
+/// Places of the images that a step needs: its own, and those that the taps reach.
+fn x_rows(taps: Taps) -> usize {
+    PLACES + 2 * taps.halo
+}
+
+/// Vectors of them that a thread reads.
+fn x_loads(taps: Taps) -> usize {
+    (x_rows(taps) * ROW).div_ceil(THREADS)
+}
+
+/// Reads what a thread brings into shared memory for the step whose first place is `first`.
+#[cube]
+fn read_step<E: Float, N: Size>(
+    x: &[Vector<E, N>],
+    dy: &[Vector<E, N>],
+    x_next: &mut Array<Vector<E, N>>,
+    dy_next: &mut Array<Vector<E, N>>,
+    places: &Places,
+    patches: &Patches,
+    first: usize,
+    x_columns: usize,
+    dy_columns: usize,
+    #[comptime] taps: Taps,
+    #[comptime] source: Source,
+) {
+    let (k_tile, c_tile) = tiles(dy_columns);
+    let unit = UNIT_POS_X as usize;
+    let vector = unit % ROW;
+    #[unroll]
+    for i in 0..comptime!(DY_LOADS) {
+        let row = i * comptime!(THREADS / ROW) + unit / ROW;
+        let place = (first + row) as i32;
+        dy_next[i] = read::<E, N>(dy, places, place, k_tile * ROW + vector, dy_columns);
+    }
+    #[unroll]
+    for i in 0..comptime!(x_loads(taps)) {
+        let row = i * comptime!(THREADS / ROW) + unit / ROW;
+        let place = (first + row) as i32 - comptime!(taps.halo as i32);
+        x_next[i] = load::<E, N>(x, places, patches, place, c_tile, vector, x_columns, source);
+    }
+}
+
+/// The tile of output channels and that of input channels of a cube.
+#[cube]
+fn tiles(dy_columns: usize) -> (usize, usize) {
+    let k_tiles = dy_columns / ROW;
+    (CUBE_POS_X as usize % k_tiles, CUBE_POS_X as usize / k_tiles)
+}
 
 /// Sums over the places of a part: `partial[part, tap, k, c]`. Cubes along x: tiles of `k` times tiles of `c`; along y: parts.
 #[cube(launch)]
@@ -35,13 +88,11 @@ pub(super) fn sum_products<E: Float, N: Size>(
 ) {
     let count = comptime!(taps.side * taps.side);
     let halo = comptime!(taps.halo);
-    let x_rows = comptime!(PLACES + 2 * taps.halo);
-    let dy_loads = comptime!(PLACES * ROW / THREADS);
-    let x_loads = comptime!((x_rows * ROW).div_ceil(THREADS));
+    let x_rows = comptime!(x_rows(taps));
+    let dy_loads = comptime!(DY_LOADS);
+    let x_loads = comptime!(x_loads(taps));
 
-    let k_tiles = dy_columns / ROW;
-    let k_tile = CUBE_POS_X as usize % k_tiles;
-    let c_tile = CUBE_POS_X as usize / k_tiles;
+    let (k_tile, c_tile) = tiles(dy_columns);
     let unit = UNIT_POS_X as usize;
     let lane = unit % 32;
     let warp = unit / 32;
@@ -56,42 +107,25 @@ pub(super) fn sum_products<E: Float, N: Size>(
     let size!(NC) = def.vector_size(MatrixIdent::Accumulator);
     let acc_vectors = def.vectors_per_lane(MatrixIdent::Accumulator);
     let acc_width = def.vector_size(MatrixIdent::Accumulator);
-    let mut sums = Sequence::<Array<Vector<f32, NC>>>::new();
-    #[unroll]
-    for _ in 0..comptime!(count * 4) {
-        let mut sum = Array::<Vector<f32, NC>>::new(acc_vectors);
-        #[unroll]
-        for v in 0..acc_vectors {
-            sum[v] = Vector::new(0.0f32);
-        }
-        sums.push(sum);
-    }
+    let mut sums = zeros::<NC>(comptime!(count * 4), acc_vectors);
 
     // What the next step needs is read while this one is computed.
     let mut dy_next = Array::<Vector<E, N>>::new(dy_loads);
     let mut x_next = Array::<Vector<E, N>>::new(x_loads);
     let first = CUBE_POS_Y as usize * steps * comptime!(PLACES);
-    let dy_column = k_tile * ROW + unit % ROW;
-    #[unroll]
-    for i in 0..dy_loads {
-        let row = i * comptime!(THREADS / ROW) + unit / ROW;
-        dy_next[i] = read::<E, N>(dy, places, (first + row) as i32, dy_column, dy_columns);
-    }
-    #[unroll]
-    for i in 0..x_loads {
-        let row = i * comptime!(THREADS / ROW) + unit / ROW;
-        let place = (first + row) as i32 - comptime!(halo as i32);
-        x_next[i] = load::<E, N>(
-            x,
-            places,
-            patches,
-            place,
-            c_tile,
-            unit % ROW,
-            x_columns,
-            source,
-        );
-    }
+    read_step::<E, N>(
+        x,
+        dy,
+        &mut x_next,
+        &mut dy_next,
+        places,
+        patches,
+        first,
+        x_columns,
+        dy_columns,
+        taps,
+        source,
+    );
 
     for step in 0..steps {
         sync_cube();
@@ -110,26 +144,19 @@ pub(super) fn sum_products<E: Float, N: Size>(
         sync_cube();
         let next = first + (step + 1) * comptime!(PLACES);
         if step + 1 < steps {
-            #[unroll]
-            for i in 0..dy_loads {
-                let row = i * comptime!(THREADS / ROW) + unit / ROW;
-                dy_next[i] = read::<E, N>(dy, places, (next + row) as i32, dy_column, dy_columns);
-            }
-            #[unroll]
-            for i in 0..x_loads {
-                let row = i * comptime!(THREADS / ROW) + unit / ROW;
-                let place = (next + row) as i32 - comptime!(halo as i32);
-                x_next[i] = load::<E, N>(
-                    x,
-                    places,
-                    patches,
-                    place,
-                    c_tile,
-                    unit % ROW,
-                    x_columns,
-                    source,
-                );
-            }
+            read_step::<E, N>(
+                x,
+                dy,
+                &mut x_next,
+                &mut dy_next,
+                places,
+                patches,
+                next,
+                x_columns,
+                dy_columns,
+                taps,
+                source,
+            );
         }
         for slice in 0..comptime!(PLACES / 16) {
             // Both operands have the places, over which is summed, as rows: each 8 by 8 block is transposed on its way.

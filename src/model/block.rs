@@ -43,11 +43,12 @@ impl ConvNorm {
 
     /// The convolution alone.
     pub(crate) fn convolve(&self, input: Tensor<4>) -> Tensor<4> {
+        let weight = self.weight.val();
         #[cfg(feature = "cuda")]
-        if crate::gpu::convolves(&input, &self.weight.val()) {
-            return crate::gpu::conv(input, self.weight.val(), self.stride, self.padding);
+        if crate::gpu::convolves(&input, &weight) {
+            return crate::gpu::conv(input, weight, self.stride, self.padding);
         }
-        let weight = self.weight.val().cast(input.dtype());
+        let weight = weight.cast(input.dtype());
         conv2d(input, weight, None, self.options())
     }
 
