@@ -76,6 +76,16 @@ def run(command, environment=None):
         sys.exit(f"{command[0]} failed with {process.returncode}:\n{''.join(kept[-40:])}")
 
 
+def compile_ahead(args):
+    """Lets the peer compile for all batch sizes at once, which takes minutes one after the other; it finds them in its cache later."""
+    commands = [[*args.peer_command, "--synthetic", "--steps", "1", "--batch-size", str(size)] for size in args.batch_sizes]
+    say(f"PyTorch compiles for batches of {', '.join(map(str, args.batch_sizes))}")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for process in [subprocess.Popen(list(map(str, command)), **quiet) for command in commands]:
+        # One that fails does so again where it is measured, and says why.
+        process.wait()
+
+
 def synthetic(args, result):
     """Training steps and inference on images that are on the GPU already."""
     rows = [f"train-b{n}" for n in args.batch_sizes] + ["eval-fused-b1", "eval-fused-b32", "eval-fused-b256"]
@@ -169,6 +179,8 @@ def main():
     print(f"{result['gpu']}, driver {result['driver']}, PyTorch {result['torch']}, {os.cpu_count()} cores, {args.precision}, {result['date']}\n")
     try:
         with tempfile.TemporaryDirectory() as folder:
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(folder, "inductor")))
+            compile_ahead(args)
             synthetic(args, result)
             pipeline(args, result, folder)
             first_step(args, result, folder)

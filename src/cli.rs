@@ -254,7 +254,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "N", value_parser = values::count)]
     pub workers: Option<usize>,
 
-    /// Number format of the convolutions; bfloat16 is for GPUs, weights stay float32 (default: float32)
+    /// Number format of the convolutions; weights stay float32 (default: auto, which is bfloat16 on a GPU that computes in it, else float32)
     #[arg(long, value_enum, value_name = "NAME")]
     pub precision: Option<Precision>,
 

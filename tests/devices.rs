@@ -229,8 +229,8 @@ mod kernels {
     //! The GPU's own kernels against Burn's operations on the CPU in float32, output and gradients. Images are bfloat16, so each value
     //! is off by up to 2^-9 of itself; the sums are float32.
 
-    use burn::tensor::module::{batch_norm_train, conv2d};
-    use burn::tensor::ops::ConvOptions;
+    use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
+    use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
     use burn::tensor::{DType, Device, Distribution, Tensor, activation::relu};
     use sagemaker_burn::device::{DeviceRequest, gpu_count, select};
     use sagemaker_burn::gpu;
@@ -302,6 +302,10 @@ mod kernels {
             ([2, 3, 40, 37], 64, [7, 2, 3]),
             ([3, 64, 11, 9], 64, [5, 3, 1]),
             ([2, 24, 10, 10], 64, [3, 1, 1]),
+            ([2, 24, 11, 9], 64, [3, 2, 1]),
+            ([2, 128, 9, 7], 128, [3, 2, 1]),
+            ([2, 64, 2, 1], 64, [3, 2, 1]),
+            ([1, 64, 12, 11], 64, [7, 2, 3]),
         ] {
             let c = x[1];
             let name = format!("{x:?} to {k}, {side}x{side}/{stride}");
@@ -334,6 +338,66 @@ mod kernels {
                     &format!("{name}, images"),
                     of(&images_gpu, &found),
                     of(&images_cpu, &expected),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn batch_norms_with_a_pooling_are_those_of_burn() {
+        let Some(devices) = devices() else { return };
+        for shape in [[3, 64, 9, 12], [2, 64, 16, 7], [2, 24, 5, 5], [2, 2, 1, 6]] {
+            let name = format!("{shape:?}");
+            let [z_cpu, z_gpu] = images(shape, &devices);
+            let [gamma_cpu, gamma_gpu] = float32([shape[1]], 1.0, &devices);
+            let [beta_cpu, beta_gpu] = float32([shape[1]], 1.0, &devices);
+            let [mean_cpu, mean_gpu] = float32([shape[1]], 1.0, &devices);
+            let [_, variance_gpu] = float32([shape[1]], 1.0, &devices);
+            let expected =
+                batch_norm_train(z_cpu.clone(), gamma_cpu.clone(), beta_cpu.clone(), 1e-5);
+            let mean = expected.mean;
+            let options = MaxPoolOptions::new([3, 3])
+                .with_stride([2, 2])
+                .with_padding([1, 1]);
+            let expected = max_pool2d(relu(expected.output), options);
+            let norm = gpu::Norm {
+                gamma: gamma_gpu.clone(),
+                beta: beta_gpu.clone(),
+                running_mean: mean_gpu.detach(),
+                running_variance: variance_gpu.detach(),
+                momentum: 0.25,
+                epsilon: 1e-5,
+            };
+            let found = gpu::norm_pool(z_gpu.clone(), norm);
+            let [moved_mean, _] = found.running;
+            check(
+                &format!("{name}, running mean"),
+                moved_mean,
+                mean_cpu * 0.75 + mean.clone() * 0.25,
+            );
+            check(&format!("{name}, mean"), found.mean, mean);
+            check(
+                &format!("{name}, output"),
+                found.output.clone(),
+                expected.clone(),
+            );
+            let [slope_cpu, slope_gpu] = images(expected.dims(), &devices);
+            let expected = (expected * slope_cpu).sum().backward();
+            let found = (found.output * slope_gpu).cast(DType::F32).sum().backward();
+            let of = |t: &Tensor<4>, g: &burn::tensor::Gradients| t.grad(g).unwrap();
+            check(
+                &format!("{name}, z"),
+                of(&z_gpu, &found),
+                of(&z_cpu, &expected),
+            );
+            for (what, gpu, cpu) in [
+                ("gamma", &gamma_gpu, &gamma_cpu),
+                ("beta", &beta_gpu, &beta_cpu),
+            ] {
+                check(
+                    &format!("{name}, {what}"),
+                    gpu.grad(&found).unwrap(),
+                    cpu.grad(&expected).unwrap(),
                 );
             }
         }

@@ -72,7 +72,7 @@ fn text(value: &Value) -> String {
 /// The number formats that the GPU computes in.
 fn gpu_precisions(device: &Selected) -> Vec<String> {
     let all = [Precision::Float32, Precision::Bfloat16];
-    let usable = |precision: &Precision| !device.is_cpu && device.check(*precision).is_ok();
+    let usable = |precision: &Precision| !device.is_cpu && device.format(*precision).is_ok();
     all.into_iter()
         .filter(usable)
         .map(|precision| precision.to_string())

@@ -117,6 +117,8 @@ impl fmt::Display for DebuggerChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// bfloat16 on a GPU that computes in it, else float32.
+    Auto,
     Float32,
     Bfloat16,
 }

@@ -273,7 +273,7 @@ impl Fold<'_> {
                 cores,
                 Derived(format!("{cores} cores")),
             ),
-            precision: f.choice("precision", |x| &x.precision, Precision::Float32, Default),
+            precision: f.choice("precision", |x| &x.precision, Precision::Auto, Default),
             checkpoint_interval: f.plain(
                 "checkpoint-interval",
                 |x| &x.checkpoint_interval,

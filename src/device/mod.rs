@@ -1,7 +1,7 @@
 //! `--device auto|cpu|cuda[:n]` to a Burn device: the only place that knows which backends exist.
 //!
-//! Input: [`DeviceRequest`] and [`Precision`]. Output: [`Selected`]: the device, its name and why it was taken. Burn
-//! panics when asked for a GPU that is not there, and in the middle of the work where the GPU's maths library is missing, so
+//! Input: [`DeviceRequest`] and [`Precision`]. Output: [`Selected`]: the device, its name and why it was taken, and the
+//! [`NumberFormat`]. Burn panics when asked for a GPU that is not there, and in the middle of the work where the GPU's maths library is missing, so
 //! both are looked for first.
 
 pub mod cuda;
@@ -74,6 +74,22 @@ pub enum DeviceError {
         "--precision bfloat16: {device} does not compute in it (NVIDIA GPUs do from compute capability 8.0 on, such as A10G, A100 or L4); use --precision float32"
     )]
     Precision { device: String },
+}
+
+/// How a device computes convolutions and feature maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberFormat {
+    Float32,
+    Bfloat16,
+}
+
+impl fmt::Display for NumberFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NumberFormat::Float32 => "float32",
+            NumberFormat::Bfloat16 => "bfloat16",
+        })
+    }
 }
 
 /// A device to compute on.
@@ -163,26 +179,28 @@ fn gpu(_index: usize, _why: String) -> Result<Selected, DeviceError> {
 }
 
 impl Selected {
-    /// Whether the device computes in `precision`. A CPU does in any, in bfloat16 by Burn's own operations: slowly, but the same
+    /// The number format that `precision` means here. A CPU computes in any, in bfloat16 by Burn's own operations: slowly, but the same
     /// numbers as on a GPU can be looked at there.
     ///
     /// # Errors
     /// [`DeviceError::Precision`].
-    pub fn check(&self, precision: Precision) -> Result<(), DeviceError> {
+    pub fn format(&self, precision: Precision) -> Result<NumberFormat, DeviceError> {
         match precision {
-            Precision::Float32 => Ok(()),
-            Precision::Bfloat16 if self.device.supports_dtype(DType::BF16) => {
-                if self.is_cpu {
-                    tracing::warn!(
-                        "--precision bfloat16 is many times slower than float32 on the CPU"
-                    );
-                }
-                Ok(())
+            Precision::Float32 => Ok(NumberFormat::Float32),
+            // The kernels of `src/gpu` are for bfloat16, and several times as fast as Burn's for float32.
+            Precision::Auto if !self.is_cpu && self.computes_bfloat16() => {
+                Ok(NumberFormat::Bfloat16)
             }
+            Precision::Auto => Ok(NumberFormat::Float32),
+            Precision::Bfloat16 if self.computes_bfloat16() => Ok(NumberFormat::Bfloat16),
             Precision::Bfloat16 => Err(DeviceError::Precision {
                 device: self.name.clone(),
             }),
         }
+    }
+
+    fn computes_bfloat16(&self) -> bool {
+        self.device.supports_dtype(DType::BF16)
     }
 }
 
@@ -211,9 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn the_cpu_computes_in_every_precision() {
-        for precision in [Precision::Float32, Precision::Bfloat16] {
-            assert!(Selected::cpu().check(precision).is_ok());
+    fn the_cpu_computes_in_every_precision_and_by_itself_in_float32() {
+        for (precision, format) in [
+            (Precision::Auto, NumberFormat::Float32),
+            (Precision::Float32, NumberFormat::Float32),
+            (Precision::Bfloat16, NumberFormat::Bfloat16),
+        ] {
+            assert_eq!(Selected::cpu().format(precision).unwrap(), format);
         }
     }
 

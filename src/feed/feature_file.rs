@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use sha2::{Digest, Sha256};
 
 use super::features::FeatureTable;
@@ -16,9 +16,13 @@ use crate::model::{ResNet, WeightsFileError, read_safetensors, state_dict, write
 
 const FORMAT: &str = "sagemaker-burn features 2";
 
-/// Tells one backbone from another. The last layer is no part of it, and the only one that changes in a frozen run.
+/// Tells one backbone from another, and what it computes in. The last layer is no part of it, and the only one that changes in a
+/// frozen run.
 pub fn backbone_fingerprint(model: &ResNet) -> String {
     let mut hasher = Sha256::new();
+    if model.image_dtype() != DType::F32 {
+        hasher.update(format!("{:?}", model.image_dtype()));
+    }
     let state = state_dict(model);
     for (name, tensor) in state.iter().filter(|(name, _)| !name.starts_with("fc.")) {
         hasher.update(name.as_bytes());
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_follows_the_backbone_but_not_the_head() {
+    fn the_key_follows_the_backbone_and_its_number_format_but_not_the_head() {
         use crate::model::{Architecture, ResNetConfig};
         let device = burn::tensor::Device::flex();
         let model = |seed| {
@@ -202,6 +206,7 @@ mod tests {
         let other_head = first.clone().with_new_head(2, 9).unwrap();
         assert_eq!(key(&first), key(&other_head));
         assert_ne!(key(&first), key(&model(2)));
+        assert_ne!(key(&first), key(&first.clone().in_bfloat16()));
     }
 
     #[test]

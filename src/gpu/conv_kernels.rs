@@ -9,7 +9,9 @@
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::prelude::*;
 
-use super::places::{Patches, Places, ROW, Source, TILE, Taps, divided, load, swizzled, zeros};
+use super::places::{
+    Patches, Places, ROW, Results, Source, TILE, Taps, divided, load, swizzled, zeros,
+};
 
 /// Places of a cube.
 pub(super) const PLACES: usize = 256;
@@ -26,6 +28,7 @@ pub(super) fn convolve<E: Float, N: Size>(
     y: &mut [E],
     places: &Places,
     patches: &Patches,
+    results: &Results,
     x_columns: usize,
     k_count: usize,
     count: usize,
@@ -83,7 +86,7 @@ pub(super) fn convolve<E: Float, N: Size>(
             }
         }
         sync_cube();
-        let weights = (k_tile * tiles + tile) * count * comptime!(4usize * 4 * 32);
+        let weights = first_weight(patches, k_tile, tile, tiles, count, source);
         for tap in 0..count {
             // Places from a pixel to its neighbour.
             let shift = if comptime!(taps.side == 1) {
@@ -141,7 +144,8 @@ pub(super) fn convolve<E: Float, N: Size>(
             let (image, rest) = divided(place, &places.image);
             let (py, px) = divided(rest, &places.row);
             if place < places.total && py < places.height && px < places.width {
-                let row = ((image * places.height + py) * places.width + px) as usize;
+                let y_row = image * results.height + py * results.step + results.down;
+                let row = (y_row * results.width + px * results.step + results.right) as usize;
                 let base = row * k_count + k_tile * TILE + k_warp * 32 + lane % 4 * 2;
                 #[unroll]
                 for column in 0..4usize {
@@ -157,4 +161,28 @@ pub(super) fn convolve<E: Float, N: Size>(
             }
         }
     }
+}
+
+/// Where the weights of a tile of outputs and a tile of inputs begin. All taps of 64 by 64 channels lie side by side.
+#[cube]
+fn first_weight(
+    patches: &Patches,
+    k_tile: usize,
+    tile: usize,
+    tiles: usize,
+    count: usize,
+    #[comptime] source: Source,
+) -> usize {
+    let block = match comptime!(source) {
+        // A tile of such a row is one tap.
+        Source::Patches => {
+            let (pixel, channel_tile) = divided(tile as u32, &patches.tiles);
+            let (down, right) = divided(pixel, &patches.side);
+            let tap = patches.first_tap + down * patches.tap_down + right * patches.tap_right;
+            let channels = k_tile as u32 * patches.tiles.divisor + channel_tile;
+            (channels * patches.taps + tap) as usize
+        }
+        Source::Rows | Source::Stem => (k_tile * tiles + tile) * count,
+    };
+    block * comptime!(4usize * 4 * 32)
 }

@@ -16,7 +16,9 @@ use cubecl::prelude::*;
 
 use super::conv_kernels::{self, convolve};
 use super::gather_kernels::{Role, gather, pack, scatter, widen};
-use super::places::{DivisorLaunch, PatchesLaunch, PlacesLaunch, Source, TILE, Taps, VECTOR};
+use super::places::{
+    DivisorLaunch, PatchesLaunch, PlacesLaunch, ResultsLaunch, Source, TILE, Taps, VECTOR,
+};
 use super::tensors::{channels_last, empty};
 use super::weight_kernels::{self, Columns, add_parts, sum_products};
 
@@ -130,9 +132,19 @@ impl Conv {
             self.w as u32,
             self.stride as u32,
             self.pad as u32,
+            self.pad as u32,
             DivisorLaunch::of(self.side),
             DivisorLaunch::of(self.c.div_ceil(TILE)),
+            0,
+            self.side as u32,
+            1,
+            (self.side * self.side) as u32,
         )
+    }
+
+    /// Results that lie side by side.
+    fn results_launch(&self) -> ResultsLaunch {
+        ResultsLaunch::new(self.h as u32, self.w as u32, 1, 0, 0)
     }
 
     fn places_launch(&self) -> PlacesLaunch {
@@ -266,44 +278,57 @@ fn packed(
 
 /// `x` is `[n, h, w, c]` of `conv`, which [is direct](Conv::is_direct) but for the number of its results, `outputs`.
 fn slide(x: &Operand, weight: CubeTensor, conv: &Conv, outputs: usize) -> CubeTensor {
-    let Operand {
-        x,
-        source,
-        conv: asked,
-    } = x;
-    let y = empty(x, [conv.n, conv.h, conv.w, outputs], x.dtype);
+    let y = empty(&x.x, [conv.n, conv.h, conv.w, outputs], x.x.dtype);
+    let (patches, results) = (x.conv.patches_launch(), conv.results_launch());
+    slide_into(&y, x.x.clone(), weight, conv, x.source, patches, results);
+    y
+}
+
+/// [`slide`] to some of the pixels of `y`, `[n, h, w, outputs]`.
+fn slide_into(
+    y: &CubeTensor,
+    x: CubeTensor,
+    weight: CubeTensor,
+    conv: &Conv,
+    source: Source,
+    patches: PatchesLaunch,
+    results: ResultsLaunch,
+) {
+    let outputs = y.meta.shape()[3];
     let [_, _, total] = conv.places();
     let cubes = total.div_ceil(conv_kernels::PLACES);
+    let dtype = dtype_to_storage_type(x.dtype);
     convolve::launch(
         &x.client.clone(),
         CubeCount::Static(cubes as u32, (outputs / TILE) as u32, 1),
         CubeDim::new_1d(conv_kernels::THREADS as u32),
         VECTOR,
-        x.clone().into_buffer_arg(),
+        x.into_buffer_arg(),
         weight.into_buffer_arg(),
         y.clone().into_buffer_arg(),
         conv.places_launch(),
-        asked.patches_launch(),
+        patches,
+        results,
         conv.c / VECTOR,
         outputs,
         conv.side * conv.side,
         conv.taps(),
-        *source,
-        dtype_to_storage_type(x.dtype),
+        source,
+        dtype,
     );
-    y
 }
 
 /// The convolution.
 pub(super) fn forward(x: CubeTensor, weight: CubeTensor, stride: usize, pad: usize) -> CubeTensor {
     let conv = Conv::new(x.meta.shape(), weight.meta.shape(), stride, pad);
     let (x, weight) = (channels_last(x), into_contiguous(weight));
-    let (over, role) = match (conv.is_direct(), conv.source()) {
-        (true, _) => (conv, Role::Forward),
-        (false, Source::Stem) => (conv.over_rows(), Role::Stem),
-        (false, _) => (conv.over_rows(), Role::GatheredForward),
+    let (over, inputs, role) = match (conv.is_direct(), conv.source()) {
+        (true, _) => (conv, conv.c, Role::Forward),
+        (false, Source::Patches) => (conv.over_rows(), conv.c, Role::Forward),
+        (false, Source::Stem) => (conv.over_rows(), conv.columns(), Role::Stem),
+        (false, Source::Rows) => (conv.over_rows(), conv.columns(), Role::GatheredForward),
     };
-    let packed = packed(&weight, &conv, [over.c, conv.k], role, x.dtype);
+    let packed = packed(&weight, &conv, [inputs, conv.k], role, x.dtype);
     let y = slide(&Operand::new(x, conv), packed, &over, conv.k);
     permute_nhwc_to_nchw(y)
 }
@@ -318,21 +343,109 @@ pub(super) fn input_gradient(
 ) -> CubeTensor {
     let conv = Conv::new(x.meta.shape(), weight.meta.shape(), stride, pad);
     let (dy, weight) = (channels_last(dy), into_contiguous(weight));
-    let [h, w] = conv.output();
-    if conv.is_direct() {
-        let packed = packed(&weight, &conv, [conv.k, conv.c], Role::Backward, dy.dtype);
-        let back = Conv {
-            c: conv.k,
-            k: conv.c,
-            ..conv
-        };
-        let dy = Operand::new(dy, back);
-        return permute_nhwc_to_nchw(slide(&dy, packed, &back, conv.c));
+    let dx = match (conv.is_direct(), conv.source()) {
+        (true, _) => {
+            let packed = packed(&weight, &conv, [conv.k, conv.c], Role::Backward, dy.dtype);
+            let back = Conv {
+                c: conv.k,
+                k: conv.c,
+                ..conv
+            };
+            slide(&Operand::new(dy, back), packed, &back, conv.c)
+        }
+        (false, Source::Patches) => gradient_by_phases(dy, &weight, &conv),
+        (false, _) => gradient_by_rows(dy, &weight, &conv),
+    };
+    permute_nhwc_to_nchw(dx)
+}
+
+/// Every `stride`th pixel of an axis of the input. The same taps reach all of them.
+struct Phase {
+    /// The first pixel, and how many there are.
+    first: usize,
+    size: usize,
+    /// Taps that reach them. Each belongs to another pixel of the result.
+    taps: usize,
+    /// From the number of such a pixel back to the first pixel of the result that reaches it; modulo 2^32.
+    pad: u32,
+    /// The tap of that pixel, in the turned round order of [`Role::Backward`].
+    first_tap: usize,
+}
+
+impl Conv {
+    /// The phases of an axis of `length` pixels.
+    fn phases(&self, length: usize) -> impl Iterator<Item = Phase> {
+        let Conv {
+            side, stride, pad, ..
+        } = *self;
+        (0..stride.min(length)).map(move |first| {
+            // Tap `t` of result `o` reaches pixel `o * stride + t - pad`.
+            let (last_result, tap) = ((first + pad) / stride, (first + pad) % stride);
+            let taps = side.saturating_sub(tap).div_ceil(stride);
+            let first_result = (last_result + 1) as i32 - taps as i32;
+            Phase {
+                first,
+                size: (length - first).div_ceil(stride),
+                taps,
+                pad: -first_result as u32,
+                first_tap: (side - 1).saturating_sub(tap + taps.saturating_sub(1) * stride),
+            }
+        })
     }
+}
+
+/// The gradient of the images of a convolution with a stride: for the pixels of each phase a convolution of its own, by the taps that
+/// reach them. Where none does it writes zeros.
+fn gradient_by_phases(dy: CubeTensor, weight: &CubeTensor, conv: &Conv) -> CubeTensor {
+    let packed = packed(weight, conv, [conv.k, conv.c], Role::Backward, dy.dtype);
+    let dx = empty(&dy, [conv.n, conv.h, conv.w, conv.c], dy.dtype);
+    let [h, w] = conv.output();
+    for down in conv.phases(conv.h) {
+        for right in conv.phases(conv.w) {
+            let over = Conv {
+                c: down.taps * right.taps * conv.k,
+                h: down.size,
+                w: right.size,
+                k: conv.c,
+                side: 1,
+                stride: 1,
+                pad: 0,
+                ..*conv
+            };
+            let patches = PatchesLaunch::new(
+                h as u32,
+                w as u32,
+                1,
+                down.pad,
+                right.pad,
+                DivisorLaunch::of(right.taps.max(1)),
+                DivisorLaunch::of(conv.k / TILE),
+                (down.first_tap * conv.side + right.first_tap) as u32,
+                (conv.stride * conv.side) as u32,
+                conv.stride as u32,
+                (conv.side * conv.side) as u32,
+            );
+            let results = ResultsLaunch::new(
+                conv.h as u32,
+                conv.w as u32,
+                conv.stride as u32,
+                down.first as u32,
+                right.first as u32,
+            );
+            let (dy, packed) = (dy.clone(), packed.clone());
+            slide_into(&dx, dy, packed, &over, Source::Patches, patches, results);
+        }
+    }
+    dx
+}
+
+/// The same for any number of channels, by rows in memory.
+fn gradient_by_rows(dy: CubeTensor, weight: &CubeTensor, conv: &Conv) -> CubeTensor {
+    let [h, w] = conv.output();
     let over = conv.over_rows();
     let packed = packed(
-        &weight,
-        &conv,
+        weight,
+        conv,
         [conv.k, over.c],
         Role::GatheredBackward,
         dy.dtype,
@@ -367,7 +480,7 @@ pub(super) fn input_gradient(
         conv.pad as u32,
         dtype_to_storage_type(dy.dtype),
     );
-    permute_nhwc_to_nchw(dx)
+    dx
 }
 
 /// The gradient of the weights, `[k, c, side, side]`, float32.

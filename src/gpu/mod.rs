@@ -6,7 +6,7 @@
 //! conv (autodiff) -> conv_launch -> conv_kernels    forward, and the gradient of the input
 //!                               \-> weight_kernels  the gradient of the weights
 //!                               \-> gather_kernels  layouts: packed weights, rows of neighbourhoods
-//! norm (autodiff) -> norm_launch -> norm_kernels    batch norm, addition and ReLU
+//! norm, norm_pool (autodiff) -> norm_launch -> norm_kernels    batch norm with an addition, a ReLU, a pooling
 //! ```
 //!
 //! Why it is here: a ResNet18 in bfloat16 on an H200 spent two thirds of a training step in the weight gradients of its convolutions and in
@@ -22,6 +22,7 @@ mod gather_kernels;
 mod norm;
 mod norm_kernels;
 mod norm_launch;
+mod norm_pool;
 mod places;
 mod tensors;
 mod weight_kernels;
@@ -40,6 +41,7 @@ use burn::tensor::{DType, Tensor};
 
 pub use conv::ConvOps;
 pub use norm::NormOps;
+pub use norm_pool::NormPoolOps;
 
 /// What a gradient of a gradient gets, as with Burn's own operations of several steps. Nothing in this crate asks for one.
 const NOT_TWICE: &str = "the operations of this room are differentiated once";
@@ -103,6 +105,28 @@ pub fn norm(input: Tensor<4>, norm: Norm, shortcut: Option<Tensor<4>>, relu: boo
         relu || added,
     );
     let (output, mean, variance, running_mean, running_variance) = found;
+    Normalised {
+        output: Tensor::from_dispatch(output),
+        mean: Tensor::from_dispatch(mean),
+        variance: Tensor::from_dispatch(variance),
+        running: [running_mean, running_variance].map(Tensor::from_dispatch),
+    }
+}
+
+/// `max_pool(relu(norm(input)))` with windows of 3 by 3 at every second pixel and a border of one.
+///
+/// # Panics
+/// Tensors for which [`accepts`] is false.
+pub fn norm_pool(input: Tensor<4>, norm: Norm) -> Normalised {
+    let (output, _, mean, variance, running_mean, running_variance) = Dispatch::norm_pool(
+        input.into_dispatch(),
+        norm.gamma.into_dispatch(),
+        norm.beta.into_dispatch(),
+        norm.running_mean.into_dispatch(),
+        norm.running_variance.into_dispatch(),
+        norm.momentum,
+        norm.epsilon,
+    );
     Normalised {
         output: Tensor::from_dispatch(output),
         mean: Tensor::from_dispatch(mean),

@@ -14,7 +14,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, backend_extension};
 use burn_cubecl::CubeBackend;
 
-use super::norm_launch::{self, Affine, Running, Statistics};
+use super::norm_launch::{self, Affine, Behind, Running, Statistics};
 use super::{NOT_TWICE, burn};
 
 /// The operation and its gradient. Tensors of channels are `[c]`, float32. Without `added` any images stand in for `shortcut` and `y`.
@@ -86,6 +86,14 @@ fn gradients_of(
     (images(), channels.clone(), channels.clone(), images())
 }
 
+fn behind(added: bool, relu: bool) -> Behind {
+    match (added, relu) {
+        (true, _) => Behind::Shortcut,
+        (false, true) => Behind::Relu,
+        (false, false) => Behind::Nothing,
+    }
+}
+
 impl NormOps for CubeBackend {
     fn norm(
         z: FloatTensor<Self>,
@@ -118,7 +126,8 @@ impl NormOps for CubeBackend {
             momentum: momentum as f32,
         };
         let shortcut = added.then_some(shortcut);
-        let (y, found, moved) = norm_launch::forward(z, affine, running, shortcut, relu);
+        let (y, found, moved) =
+            norm_launch::forward(z, affine, running, shortcut, behind(added, relu));
         (y, found.mean, found.variance, moved.mean, moved.variance)
     }
 
@@ -145,7 +154,7 @@ impl NormOps for CubeBackend {
             epsilon: epsilon as f32,
         };
         let (y, statistics) = (added.then_some(y), Statistics { mean, variance });
-        let found = norm_launch::backward(z, y, gradient, statistics, affine, relu);
+        let found = norm_launch::backward(z, y, gradient, statistics, affine, behind(added, relu));
         // Nobody takes the gradient of a shortcut that was not there.
         let shortcut = found.shortcut.unwrap_or_else(|| found.z.clone());
         (found.z, found.gamma, found.beta, shortcut)

@@ -6,6 +6,19 @@
 
 use cubecl::prelude::*;
 
+use super::places::{Divisor, divided};
+
+/// What comes behind the normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Behind {
+    Nothing,
+    Relu,
+    /// The addition of a shortcut, then a ReLU.
+    Shortcut,
+    /// A ReLU, then a [`Pooling`].
+    Pool,
+}
+
 /// How a kernel's threads are laid out: fixed when it is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Threads {
@@ -182,7 +195,7 @@ pub(super) fn totals(
     }
 }
 
-/// `z * scale + shift`, the addition of a shortcut and a ReLU, each where asked. Without a shortcut any tensor may stand in for it.
+/// `z * scale + shift`, and what comes behind but for a pooling. Without a shortcut any tensor may stand in for it.
 #[cube(launch)]
 pub(super) fn normalise<E: Float, N: Size>(
     z: &Tensor<Vector<E, N>>,
@@ -196,32 +209,143 @@ pub(super) fn normalise<E: Float, N: Size>(
     vectors: usize,
     epsilon: f32,
     #[comptime] threads: Threads,
-    #[comptime] added: bool,
-    #[comptime] relu: bool,
+    #[comptime] behind: Behind,
     #[define(E)] _dtype: ElemType,
 ) {
     let column = column(threads);
-    let zero = Vector::<f32, N>::new(0.0);
-    let deviation = (variance[column] + Vector::new(epsilon)).sqrt();
-    let scale = gamma[column] / deviation;
-    let shift = beta[column] - mean[column] * scale;
+    let of = channels_of::<N>(
+        mean[column],
+        variance[column],
+        gamma[column],
+        beta[column],
+        epsilon,
+    );
     let mut row = first_row(threads);
     while row < rows {
         let place = row * vectors + column;
-        let mut value = Vector::<f32, N>::cast_from(z[place]) * scale + shift;
-        if comptime!(added) {
+        let mut value = Vector::<f32, N>::cast_from(z[place]) * of.scale + of.shift;
+        if comptime!(behind == Behind::Shortcut) {
             value += Vector::cast_from(shortcut[place]);
         }
-        if comptime!(relu) {
-            // In this order a value that is no number stays one.
-            value = select_many(value.less_than(&zero), zero, value);
+        if comptime!(behind != Behind::Nothing) {
+            value = rectified::<N>(value);
         }
         y[place] = Vector::cast_from(value);
         row += row_step(threads);
     }
 }
 
-/// What a thread of the backward pass knows of its channels.
+/// 0 where a value is below; one that is no number stays one.
+#[cube]
+fn rectified<N: Size>(value: Vector<f32, N>) -> Vector<f32, N> {
+    let zero = Vector::<f32, N>::new(0.0);
+    select_many(value.less_than(&zero), zero, value)
+}
+
+/// The largest of 3 by 3 pixels at every second pixel, with a border of one: where they are, for images that are not kept themselves.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Pooling {
+    /// Pixels of an image and of a row: of the result in the forward pass, of the input in the backward pass.
+    pub image: Divisor,
+    pub row: Divisor,
+    /// Height and width of the other.
+    pub height: u32,
+    pub width: u32,
+}
+
+/// `z * scale + shift`, a ReLU and the pooling; and which of the nine pixels was the largest, the first one of equal ones, from 0. `rows`
+/// are those of the result.
+#[cube(launch)]
+pub(super) fn normalise_and_pool<E: Float, N: Size>(
+    z: &Tensor<Vector<E, N>>,
+    mean: &Tensor<Vector<f32, N>>,
+    variance: &Tensor<Vector<f32, N>>,
+    gamma: &Tensor<Vector<f32, N>>,
+    beta: &Tensor<Vector<f32, N>>,
+    y: &mut Tensor<Vector<E, N>>,
+    largest: &mut Tensor<Vector<E, N>>,
+    pooling: &Pooling,
+    rows: usize,
+    vectors: usize,
+    epsilon: f32,
+    #[comptime] threads: Threads,
+    #[define(E)] _dtype: ElemType,
+) {
+    let column = column(threads);
+    let of = channels_of::<N>(
+        mean[column],
+        variance[column],
+        gamma[column],
+        beta[column],
+        epsilon,
+    );
+    let mut row = first_row(threads);
+    while row < rows {
+        let (image, rest) = divided(row as u32, &pooling.image);
+        let (oy, ox) = divided(rest, &pooling.row);
+        let mut most = Vector::<f32, N>::new(f32::NEG_INFINITY);
+        let mut which = Vector::<f32, N>::new(0.0);
+        #[unroll]
+        for down in 0..3u32 {
+            #[unroll]
+            for right in 0..3u32 {
+                // Below 0 they wrap around and are too large.
+                let y_at = oy * 2 + down - 1;
+                let x_at = ox * 2 + right - 1;
+                if y_at < pooling.height && x_at < pooling.width {
+                    let pixel = (image * pooling.height + y_at) * pooling.width + x_at;
+                    let found = z[pixel as usize * vectors + column];
+                    let value = Vector::<f32, N>::cast_from(found) * of.scale + of.shift;
+                    // In this order a value that is no number is taken.
+                    let stays = value.less_equal(&most);
+                    let number = Vector::new(comptime!((down * 3 + right) as f32));
+                    most = select_many(stays, most, value);
+                    which = select_many(stays, which, number);
+                }
+            }
+        }
+        let place = row * vectors + column;
+        y[place] = Vector::cast_from(rectified::<N>(most));
+        largest[place] = Vector::cast_from(which);
+        row += row_step(threads);
+    }
+}
+
+/// The gradient behind the ReLU at a pixel: what comes from the up to four windows in which it was the largest.
+#[cube]
+fn through_pool<E: Float, N: Size>(
+    gradient: &Tensor<Vector<E, N>>,
+    largest: &Tensor<Vector<E, N>>,
+    pooling: &Pooling,
+    row: usize,
+    column: usize,
+    vectors: usize,
+) -> Vector<f32, N> {
+    let (image, rest) = divided(row as u32, &pooling.image);
+    let (y, x) = divided(rest, &pooling.row);
+    let zero = Vector::<f32, N>::new(0.0);
+    let mut sum = zero;
+    #[unroll]
+    for down in 0..2u32 {
+        #[unroll]
+        for right in 0..2u32 {
+            // Windows begin one pixel before every second pixel.
+            let (oy, ox) = (y / 2 + down, x / 2 + right);
+            let reached = (down == 0 || y % 2 == 1) && (right == 0 || x % 2 == 1);
+            if reached && oy < pooling.height && ox < pooling.width {
+                let number = (y + 1 - oy * 2) * 3 + x + 1 - ox * 2;
+                let result = (image * pooling.height + oy) * pooling.width + ox;
+                let place = result as usize * vectors + column;
+                let which = Vector::<f32, N>::cast_from(largest[place]);
+                let same = which.equal(&Vector::new(f32::cast_from(number)));
+                sum += select_many(same, Vector::cast_from(gradient[place]), zero);
+            }
+        }
+    }
+    sum
+}
+
+/// What a thread knows of its channels.
 #[derive(CubeType, Clone, Copy)]
 struct Channels<N: Size> {
     mean: Vector<f32, N>,
@@ -249,48 +373,59 @@ fn channels_of<N: Size>(
     }
 }
 
-/// The gradient in front of the ReLU: that behind it where the ReLU let the value through, else 0. Without a shortcut the value is
-/// computed anew from `z`, which spares reading the result.
+/// The gradient of the normalised value at a place, that is, in front of what comes behind. `kept` is the result with a shortcut, and
+/// with a pooling what was the largest. In front of a ReLU alone the value is computed anew from `z`, which spares reading the result.
 #[cube]
-fn through_relu<E: Float, N: Size>(
-    gradient: Vector<f32, N>,
+fn in_front<E: Float, N: Size>(
     z: Vector<f32, N>,
-    y: &Tensor<Vector<E, N>>,
-    place: usize,
+    kept: &Tensor<Vector<E, N>>,
+    gradient: &Tensor<Vector<E, N>>,
+    pooling: &Pooling,
+    row: usize,
+    column: usize,
+    vectors: usize,
     of: &Channels<N>,
-    #[comptime] added: bool,
-    #[comptime] relu: bool,
+    #[comptime] behind: Behind,
 ) -> Vector<f32, N> {
     let zero = Vector::<f32, N>::new(0.0);
-    if comptime!(relu) {
-        let value = if comptime!(added) {
-            Vector::cast_from(y[place])
-        } else {
-            z * of.scale + of.shift
-        };
-        select_many(value.greater_than(&zero), gradient, zero)
-    } else {
-        gradient
+    let place = row * vectors + column;
+    match comptime!(behind) {
+        Behind::Nothing => Vector::cast_from(gradient[place]),
+        Behind::Relu => {
+            let passes = (z * of.scale + of.shift).greater_than(&zero);
+            select_many(passes, Vector::cast_from(gradient[place]), zero)
+        }
+        Behind::Shortcut => {
+            let passes = Vector::<f32, N>::cast_from(kept[place]).greater_than(&zero);
+            select_many(passes, Vector::cast_from(gradient[place]), zero)
+        }
+        Behind::Pool => {
+            let passes = (z * of.scale + of.shift).greater_than(&zero);
+            let found = through_pool::<E, N>(gradient, kept, pooling, row, column, vectors);
+            select_many(passes, found, zero)
+        }
     }
 }
 
-/// Sums of the gradient in front of the ReLU, and of its product with the normalised value: the gradients of beta and gamma.
+/// Sums of the gradient of the normalised value, and of its product with that value: the gradients of beta and gamma. With a shortcut it
+/// writes that gradient, which is the shortcut's, to `passed`.
 #[cube(launch)]
 pub(super) fn sum_gradients<E: Float, N: Size>(
     z: &Tensor<Vector<E, N>>,
-    y: &Tensor<Vector<E, N>>,
+    kept: &Tensor<Vector<E, N>>,
     gradient: &Tensor<Vector<E, N>>,
     mean: &Tensor<Vector<f32, N>>,
     variance: &Tensor<Vector<f32, N>>,
     gamma: &Tensor<Vector<f32, N>>,
     beta: &Tensor<Vector<f32, N>>,
     partial: &mut Tensor<Vector<f32, N>>,
+    passed: &mut Tensor<Vector<E, N>>,
+    pooling: &Pooling,
     rows: usize,
     vectors: usize,
     epsilon: f32,
     #[comptime] threads: Threads,
-    #[comptime] added: bool,
-    #[comptime] relu: bool,
+    #[comptime] behind: Behind,
     #[define(E)] _dtype: ElemType,
 ) {
     let column = column(threads);
@@ -307,8 +442,12 @@ pub(super) fn sum_gradients<E: Float, N: Size>(
     while row < rows {
         let place = row * vectors + column;
         let value = Vector::<f32, N>::cast_from(z[place]);
-        let found = Vector::<f32, N>::cast_from(gradient[place]);
-        let found = through_relu::<E, N>(found, value, y, place, &of, added, relu);
+        let found = in_front::<E, N>(
+            value, kept, gradient, pooling, row, column, vectors, &of, behind,
+        );
+        if comptime!(behind == Behind::Shortcut) {
+            passed[place] = Vector::cast_from(found);
+        }
         sum += found;
         products += found * (value - of.mean) * of.inverse;
         row += row_step(threads);
@@ -316,11 +455,11 @@ pub(super) fn sum_gradients<E: Float, N: Size>(
     write_sums::<N>(sum, products, partial, column, vectors, threads);
 }
 
-/// The gradient of `z`, and where there was a shortcut that of the shortcut.
+/// The gradient of `z`.
 #[cube(launch)]
 pub(super) fn input_gradient<E: Float, N: Size>(
     z: &Tensor<Vector<E, N>>,
-    y: &Tensor<Vector<E, N>>,
+    kept: &Tensor<Vector<E, N>>,
     gradient: &Tensor<Vector<E, N>>,
     mean: &Tensor<Vector<f32, N>>,
     variance: &Tensor<Vector<f32, N>>,
@@ -329,14 +468,13 @@ pub(super) fn input_gradient<E: Float, N: Size>(
     beta_gradient: &Tensor<Vector<f32, N>>,
     gamma_gradient: &Tensor<Vector<f32, N>>,
     z_gradient: &mut Tensor<Vector<E, N>>,
-    shortcut_gradient: &mut Tensor<Vector<E, N>>,
+    pooling: &Pooling,
     rows: usize,
     vectors: usize,
     epsilon: f32,
     count: f32,
     #[comptime] threads: Threads,
-    #[comptime] added: bool,
-    #[comptime] relu: bool,
+    #[comptime] behind: Behind,
     #[define(E)] _dtype: ElemType,
 ) {
     let column = column(threads);
@@ -353,11 +491,9 @@ pub(super) fn input_gradient<E: Float, N: Size>(
     while row < rows {
         let place = row * vectors + column;
         let value = Vector::<f32, N>::cast_from(z[place]);
-        let found = Vector::<f32, N>::cast_from(gradient[place]);
-        let found = through_relu::<E, N>(found, value, y, place, &of, added, relu);
-        if comptime!(added) {
-            shortcut_gradient[place] = Vector::cast_from(found);
-        }
+        let found = in_front::<E, N>(
+            value, kept, gradient, pooling, row, column, vectors, &of, behind,
+        );
         let normalised = (value - of.mean) * of.inverse;
         z_gradient[place] = Vector::cast_from(of.scale * (found - constant - normalised * slope));
         row += row_step(threads);

@@ -10,9 +10,12 @@ use burn_cubecl::ops::permute_nhwc_to_nchw;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+pub(super) use super::norm_kernels::Behind;
 use super::norm_kernels::{
-    Threads, input_gradient, moments, normalise, sum_gradients, sum_values, totals,
+    PoolingLaunch, Threads, input_gradient, moments, normalise, normalise_and_pool, sum_gradients,
+    sum_values, totals,
 };
+use super::places::DivisorLaunch;
 use super::tensors::{channels_last, empty};
 
 /// Threads of a cube.
@@ -46,8 +49,12 @@ impl Plan {
     /// For images `[n, h, w, c]`.
     fn new(images: &CubeTensor) -> Self {
         let shape = images.meta.shape();
-        let channels = shape[3];
-        let rows = shape[0] * shape[1] * shape[2];
+        Plan::of_rows(images, shape[0] * shape[1] * shape[2])
+    }
+
+    /// For so many rows of the channels of `images`.
+    fn of_rows(images: &CubeTensor, rows: usize) -> Self {
+        let channels = images.meta.shape()[3];
         // 16 bytes at once.
         let vector = largest_divisor(channels, 16 / images.dtype.size());
         let vectors = channels / vector;
@@ -168,20 +175,36 @@ pub(super) struct Running {
     pub momentum: f32,
 }
 
-/// The images normalised by their own statistics, with the shortcut added and a ReLU behind where asked; these statistics, and the running
-/// ones moved by them.
+/// Side of the result of the pooling behind `side` pixels.
+pub(super) fn pooled(side: usize) -> usize {
+    (side - 1) / 2 + 1
+}
+
+/// Pixels of `inner` `[n, h, w, c]`, and height and width of `outer`.
+fn pooling(inner: &CubeTensor, outer: &CubeTensor) -> PoolingLaunch {
+    let ([_, h, w, _], other): ([usize; 4], [usize; 4]) =
+        (inner.meta.shape().dims(), outer.meta.shape().dims());
+    PoolingLaunch::new(
+        DivisorLaunch::of(h * w),
+        DivisorLaunch::of(w),
+        other[1] as u32,
+        other[2] as u32,
+    )
+}
+
+/// The images normalised by their own statistics, with what is `behind` but for a pooling; these statistics, and the running ones moved by
+/// them.
 pub(super) fn forward(
     z: CubeTensor,
     affine: Affine,
     running: Running,
     shortcut: Option<CubeTensor>,
-    relu: bool,
+    behind: Behind,
 ) -> (CubeTensor, Statistics, Statistics) {
     let z = channels_last(z);
     let plan = Plan::new(&z);
     let (statistics, moved) = statistics(&z, &plan, running);
     let y = like(&z);
-    let added = shortcut.is_some();
     let client = z.client.clone();
     let dtype = z.dtype;
     normalise::launch(
@@ -200,11 +223,58 @@ pub(super) fn forward(
         plan.vectors,
         affine.epsilon,
         plan.threads,
-        added,
-        relu,
+        behind,
         dtype_to_storage_type(dtype),
     );
     (permute_nhwc_to_nchw(y), statistics, moved)
+}
+
+/// What a batch norm with a ReLU and a pooling gives.
+pub(super) struct Pooled {
+    pub y: CubeTensor,
+    /// Which of the nine pixels was the largest.
+    pub largest: CubeTensor,
+    pub statistics: Statistics,
+    /// The running ones.
+    pub moved: Statistics,
+}
+
+/// [`forward`] with a ReLU and a pooling behind.
+pub(super) fn forward_pooled(z: CubeTensor, affine: Affine, running: Running) -> Pooled {
+    let z = channels_last(z);
+    let (statistics, moved) = statistics(&z, &Plan::new(&z), running);
+    let [n, h, w, c] = z.meta.shape().dims();
+    let result = [n, pooled(h), pooled(w), c];
+    let (y, largest) = (empty(&z, result, z.dtype), empty(&z, result, z.dtype));
+    let plan = Plan::of_rows(&z, n * result[1] * result[2]);
+    let client = z.client.clone();
+    let (dtype, pooling) = (z.dtype, pooling(&y, &z));
+    normalise_and_pool::launch(
+        &client,
+        plan.cube_count(),
+        plan.cube_dim(),
+        plan.vector,
+        z.into_tensor_arg(),
+        statistics.mean.clone().into_tensor_arg(),
+        statistics.variance.clone().into_tensor_arg(),
+        into_contiguous(affine.gamma).into_tensor_arg(),
+        into_contiguous(affine.beta).into_tensor_arg(),
+        y.clone().into_tensor_arg(),
+        largest.clone().into_tensor_arg(),
+        pooling,
+        plan.rows,
+        plan.vectors,
+        affine.epsilon,
+        plan.threads,
+        dtype_to_storage_type(dtype),
+    );
+    let [y, largest] = [y, largest].map(permute_nhwc_to_nchw);
+    Pooled {
+        y,
+        largest,
+        statistics,
+        moved,
+    }
 }
 
 /// The gradients of a batch norm.
@@ -216,42 +286,47 @@ pub(super) struct Gradients {
     pub shortcut: Option<CubeTensor>,
 }
 
-/// The gradients from that of the result `y`, which is given where a shortcut was added.
+/// The gradients from that of the result. `kept` is the result with a shortcut, and what was the largest with a pooling.
 pub(super) fn backward(
     z: CubeTensor,
-    y: Option<CubeTensor>,
+    kept: Option<CubeTensor>,
     gradient: CubeTensor,
     statistics: Statistics,
     affine: Affine,
-    relu: bool,
+    behind: Behind,
 ) -> Gradients {
     let (z, gradient) = (channels_last(z), channels_last(gradient));
     let plan = Plan::new(&z);
-    let added = y.is_some();
-    let y = y.map_or(z.clone(), channels_last);
+    let kept = kept.map_or(z.clone(), channels_last);
     let (gamma, beta) = (into_contiguous(affine.gamma), into_contiguous(affine.beta));
     let client = z.client.clone();
     let partial = plan.partial(&z);
+    let z_gradient = like(&z);
+    // Without a shortcut nothing is written there.
+    let shortcut = (behind == Behind::Shortcut).then(|| like(&z));
+    let passed = shortcut.clone().unwrap_or_else(|| z_gradient.clone());
+    let dtype = z.dtype;
     sum_gradients::launch(
         &client,
         plan.cube_count(),
         plan.cube_dim(),
         plan.vector,
         z.clone().into_tensor_arg(),
-        y.clone().into_tensor_arg(),
+        kept.clone().into_tensor_arg(),
         gradient.clone().into_tensor_arg(),
         statistics.mean.clone().into_tensor_arg(),
         statistics.variance.clone().into_tensor_arg(),
         gamma.clone().into_tensor_arg(),
         beta.clone().into_tensor_arg(),
         partial.clone().into_tensor_arg(),
+        passed.into_tensor_arg(),
+        pooling(&z, &gradient),
         plan.rows,
         plan.vectors,
         affine.epsilon,
         plan.threads,
-        added,
-        relu,
-        dtype_to_storage_type(z.dtype),
+        behind,
+        dtype_to_storage_type(dtype),
     );
     let (beta_gradient, gamma_gradient) = (plan.per_channel(&z), plan.per_channel(&z));
     totals::launch(
@@ -265,18 +340,19 @@ pub(super) fn backward(
         plan.channels,
         FINISH,
     );
-    let z_gradient = like(&z);
-    // Without a shortcut nothing is written there.
-    let shortcut = added.then(|| like(&z));
-    let written = shortcut.clone().unwrap_or_else(|| z_gradient.clone());
-    let dtype = z.dtype;
+    // The gradient of a shortcut has passed the ReLU.
+    let (gradient, behind) = match shortcut.clone() {
+        Some(passed) => (passed, Behind::Nothing),
+        None => (gradient, behind),
+    };
+    let pooling = pooling(&z, &gradient);
     input_gradient::launch(
         &client,
         plan.cube_count(),
         plan.cube_dim(),
         plan.vector,
         z.into_tensor_arg(),
-        y.into_tensor_arg(),
+        kept.into_tensor_arg(),
         gradient.into_tensor_arg(),
         statistics.mean.into_tensor_arg(),
         statistics.variance.into_tensor_arg(),
@@ -285,14 +361,13 @@ pub(super) fn backward(
         beta_gradient.clone().into_tensor_arg(),
         gamma_gradient.clone().into_tensor_arg(),
         z_gradient.clone().into_tensor_arg(),
-        written.into_tensor_arg(),
+        pooling,
         plan.rows,
         plan.vectors,
         affine.epsilon,
         plan.rows as f32,
         plan.threads,
-        added,
-        relu,
+        behind,
         dtype_to_storage_type(dtype),
     );
     Gradients {

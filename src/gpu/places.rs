@@ -90,16 +90,36 @@ pub(super) enum Source {
     Stem,
 }
 
-/// The images that neighbourhoods are taken from.
+/// The images that neighbourhoods are taken from, and the taps that belong to their pixels.
 #[derive(CubeType, CubeLaunch)]
 pub(super) struct Patches {
     pub height: u32,
     pub width: u32,
     pub stride: u32,
-    pub pad: u32,
+    /// Padding above; modulo 2^32, as it may be below 0.
+    pub pad_down: u32,
+    /// Padding at the left, likewise.
+    pub pad_right: u32,
+    /// Pixels of a neighbourhood's row.
     pub side: Divisor,
     /// Tiles of a pixel's channels.
     pub tiles: Divisor,
+    /// The tap of a neighbourhood's first pixel, and from there to that of the pixel below and of that beside it.
+    pub first_tap: u32,
+    pub tap_down: u32,
+    pub tap_right: u32,
+    /// All taps of the kernel.
+    pub taps: u32,
+}
+
+/// Where results go: every `step`th pixel of images, from a first one on.
+#[derive(CubeType, CubeLaunch)]
+pub(super) struct Results {
+    pub height: u32,
+    pub width: u32,
+    pub step: u32,
+    pub down: u32,
+    pub right: u32,
 }
 
 /// One vector of a row: number `vector` of its tile.
@@ -123,8 +143,8 @@ pub(super) fn load<E: Float, N: Size>(
             let (image, rest) = divided(place, &places.image);
             let (oy, ox) = divided(rest, &places.row);
             // Below 0 they wrap around and are too large.
-            let y = oy * patches.stride + down - patches.pad;
-            let px = ox * patches.stride + right - patches.pad;
+            let y = oy * patches.stride + down - patches.pad_down;
+            let px = ox * patches.stride + right - patches.pad_right;
             let mut value = Vector::<E, N>::new(E::from_int(0));
             if place < places.total && y < patches.height && px < patches.width {
                 let pixel = (image * patches.height + y) * patches.width + px;

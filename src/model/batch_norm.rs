@@ -15,6 +15,7 @@ use burn::tensor::{
     module::{batch_norm, batch_norm_train},
 };
 
+use super::block::stem_max_pool;
 use crate::kernels::layer::{BatchMoments, Statistics, tensor, values};
 use crate::kernels::norm::Moments;
 
@@ -75,20 +76,8 @@ impl BatchNorm2d {
         relu: bool,
     ) -> Tensor<4> {
         #[cfg(feature = "cuda")]
-        if mode == Mode::Train && input.dtype() == DType::BF16 && crate::gpu::accepts(&input) {
-            let norm = crate::gpu::Norm {
-                gamma: self.gamma.val(),
-                beta: self.beta.val(),
-                running_mean: self.running_mean.value(),
-                running_variance: self.running_var.value(),
-                momentum: MOMENTUM,
-                epsilon: self.epsilon,
-            };
-            let found = crate::gpu::norm(input, norm, shortcut, relu);
-            let [mean, variance] = found.running;
-            self.running_mean.replace(mean);
-            self.running_var.replace(variance);
-            return found.output;
+        if takes(&input, mode) {
+            return self.moved_by(crate::gpu::norm(input, self.on_gpu(), shortcut, relu));
         }
         let mut output = self.forward(input, mode);
         if let Some(shortcut) = shortcut {
@@ -98,6 +87,36 @@ impl BatchNorm2d {
             true => activation::relu(output),
             false => output,
         }
+    }
+
+    /// [`BatchNorm2d::forward`], then a ReLU and the [pooling of a stem](super::block::stem_max_pool).
+    pub(super) fn forward_then_pool(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
+        #[cfg(feature = "cuda")]
+        if takes(&input, mode) {
+            return self.moved_by(crate::gpu::norm_pool(input, self.on_gpu()));
+        }
+        stem_max_pool(self.forward_then(input, mode, None, true))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> crate::gpu::Norm {
+        crate::gpu::Norm {
+            gamma: self.gamma.val(),
+            beta: self.beta.val(),
+            running_mean: self.running_mean.value(),
+            running_variance: self.running_var.value(),
+            momentum: MOMENTUM,
+            epsilon: self.epsilon,
+        }
+    }
+
+    /// Takes over the running statistics; the images.
+    #[cfg(feature = "cuda")]
+    fn moved_by(&self, found: crate::gpu::Normalised) -> Tensor<4> {
+        let [mean, variance] = found.running;
+        self.running_mean.replace(mean);
+        self.running_var.replace(variance);
+        found.output
     }
 
     /// What evaluation multiplies each channel by, and then adds; both `[C]`, float32.
@@ -137,6 +156,12 @@ impl BatchNorm2d {
         self.running_var.blend(unbiased);
         result.output
     }
+}
+
+/// Whether the kernels of this crate for GPUs normalise these images.
+#[cfg(feature = "cuda")]
+fn takes(input: &Tensor<4>, mode: Mode) -> bool {
+    mode == Mode::Train && input.dtype() == DType::BF16 && crate::gpu::accepts(input)
 }
 
 /// What makes the variance of `count` values that of all values there could be. One value per channel has no spread; without the

@@ -41,6 +41,11 @@ impl ConvNorm {
         self.norm.forward_then(convolved, mode, shortcut, relu)
     }
 
+    /// [`ConvNorm::forward`], then a ReLU and the pooling of a stem.
+    pub(super) fn forward_then_pool(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
+        self.norm.forward_then_pool(self.convolve(input), mode)
+    }
+
     /// The convolution alone.
     pub(crate) fn convolve(&self, input: Tensor<4>) -> Tensor<4> {
         let weight = self.weight.val();

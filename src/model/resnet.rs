@@ -12,10 +12,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     batch_norm::Mode,
-    block::{
-        Block, ConvNorm, STEM_POOL, global_average_pool, global_average_pool_channels_last,
-        stem_max_pool,
-    },
+    block::{Block, ConvNorm, STEM_POOL, global_average_pool, global_average_pool_channels_last},
     build,
     config::{ConfigError, ResNetConfig},
     init,
@@ -80,7 +77,7 @@ impl ResNet {
         if accepts(&images) && accepts(&self.stem.weight.val()) {
             return self.features_channels_last(images.permute([0, 2, 3, 1]), mode);
         }
-        let mut x = stem_max_pool(self.stem.forward_then(images, mode, None, true));
+        let mut x = self.stem.forward_then_pool(images, mode);
         for block in self.stages.iter().flatten() {
             x = block.forward(x, mode);
         }
@@ -88,7 +85,7 @@ impl ResNet {
     }
 
     /// The type of the feature maps; every layer computes in the type of its input.
-    pub(super) fn image_dtype(&self) -> DType {
+    pub(crate) fn image_dtype(&self) -> DType {
         match self.bfloat16 {
             true => DType::BF16,
             false => DType::F32,

@@ -14,7 +14,7 @@ use super::{StopSignal, summary};
 use crate::config::{Precision, Resolved};
 use crate::data::{DataSource, Opening};
 use crate::demo;
-use crate::device::{Selected, select};
+use crate::device::{NumberFormat, Selected, select};
 use crate::run_folder::{RunArgs, RunFolder};
 
 /// What to train on and where to put it.
@@ -63,19 +63,11 @@ pub struct Trained {
 /// the best weights are in it.
 pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError> {
     let device = select(resolved.config.device)?;
-    device.check(resolved.config.precision)?;
-    if !device.is_cpu
-        && resolved.config.precision == Precision::Float32
-        && device.check(Precision::Bfloat16).is_ok()
-    {
-        tracing::warn!(
-            "with float32 the first step on a GPU takes a minute or more, in which kernels are tried out; --precision bfloat16 has its own and \
-             is faster"
-        );
-    }
+    let format = device.format(resolved.config.precision)?;
+    warn_of_slow_format(&device, format);
     // What cannot be looked for is told before a folder is made.
     let inside = Inside::read(&resolved.config)?;
-    tracing::info!("device: {} ({})", device.name, device.why);
+    tracing::info!("device: {} ({}), {format}", device.name, device.why);
     let (folder, resumed) = match &request.destination {
         Destination::Resumed(folder) => (folder.clone(), true),
         Destination::Job(folder) => (folder.clone(), folder.has_checkpoint()),
@@ -96,6 +88,23 @@ pub fn train(resolved: Resolved, request: Request) -> Result<Trained, TrainError
         ended: ended?,
         folder: folder.path().to_owned(),
     })
+}
+
+fn warn_of_slow_format(device: &Selected, format: NumberFormat) {
+    match format {
+        NumberFormat::Bfloat16 if device.is_cpu => {
+            tracing::warn!("--precision bfloat16 is many times slower than float32 on the CPU")
+        }
+        NumberFormat::Float32
+            if device.format(Precision::Auto).ok() == Some(NumberFormat::Bfloat16) =>
+        {
+            tracing::warn!(
+                "with float32 the first step on a GPU takes a minute or more, in which kernels are tried out; --precision auto takes \
+                 bfloat16, which has its own kernels and is faster"
+            )
+        }
+        _ => {}
+    }
 }
 
 fn start(

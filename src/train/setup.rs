@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::run::TrainError;
 use crate::artifact::Artifact;
-use crate::config::{DEFAULT_WEIGHTS, Precision, TrainConfig};
+use crate::config::{DEFAULT_WEIGHTS, TrainConfig};
 use crate::data::{DataSource, Opening, SplitOptions, Splits, class_list, fingerprint};
-use crate::device::Selected;
+use crate::device::{NumberFormat, Selected};
 use crate::logging::terminal;
 use crate::model::onnx::{BatchNormOrigin, load};
 use crate::model::{Architecture, ResNet, ResNetConfig};
@@ -59,17 +59,14 @@ pub fn build_network(
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<ResNet>, TrainError> {
     match weights_file(config, stopped)? {
-        Some(weights) => network_of(&weights, config, classes, device)
-            .map(|model| in_precision(model, config.precision))
-            .map(Some),
+        Some(weights) => {
+            let model = network_of(&weights, config, classes, device)?;
+            Ok(Some(match device.format(config.precision)? {
+                NumberFormat::Float32 => model,
+                NumberFormat::Bfloat16 => model.in_bfloat16(),
+            }))
+        }
         None => Ok(None),
-    }
-}
-
-fn in_precision(model: ResNet, precision: Precision) -> ResNet {
-    match precision {
-        Precision::Float32 => model,
-        Precision::Bfloat16 => model.in_bfloat16(),
     }
 }
 
