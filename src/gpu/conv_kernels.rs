@@ -9,9 +9,7 @@
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::prelude::*;
 
-use super::places::{
-    Patches, Places, ROW, Results, Source, TILE, Taps, divided, load, swizzled, zeros,
-};
+use super::places::{Patches, Places, ROW, Results, Source, Taps, divided, load, swizzled, zeros};
 
 /// Places of a cube.
 pub(super) const PLACES: usize = 256;
@@ -25,12 +23,12 @@ pub(super) const THREADS: usize = 256;
 pub(super) fn convolve<E: Float, N: Size>(
     x: &[Vector<E, N>],
     weight: &[Vector<E, N>],
-    y: &mut [E],
+    y: &mut [Vector<E, N>],
     places: &Places,
     patches: &Patches,
     results: &Results,
     x_columns: usize,
-    k_count: usize,
+    y_columns: usize,
     count: usize,
     #[comptime] taps: Taps,
     #[comptime] source: Source,
@@ -135,30 +133,40 @@ pub(super) fn convolve<E: Float, N: Size>(
         }
     }
 
+    // By way of the shared memory each row is written in whole vectors: two values at a time would cost four times the traffic.
+    sync_cube();
+    let pairs = stage.with_vector_size_mut::<NB>();
     #[unroll]
     for block_row in 0..4usize {
         #[unroll]
-        for half in 0..2usize {
-            let place =
-                (first + row_warp * 64 + comptime!(block_row * 16 + half * 8) + lane / 4) as u32;
-            let (image, rest) = divided(place, &places.image);
-            let (py, px) = divided(rest, &places.row);
-            if place < places.total && py < places.height && px < places.width {
-                let y_row = image * results.height + py * results.step + results.down;
-                let row = (y_row * results.width + px * results.step + results.right) as usize;
-                let base = row * k_count + k_tile * TILE + k_warp * 32 + lane % 4 * 2;
+        for column in 0..4usize {
+            let sum = sums.index(comptime!(block_row * 4 + column));
+            // Vectors of two neighbours: one of the upper eight rows, one of the lower.
+            #[unroll]
+            for half in 0..2usize {
+                let row = row_warp * 64 + comptime!(block_row * 16 + half * 8) + lane / 4;
+                let mut two = Vector::<E, NB>::empty();
                 #[unroll]
-                for column in 0..4usize {
-                    let sum = sums.index(comptime!(block_row * 4 + column));
-                    // Vectors of two neighbours: one of the upper eight rows, one of the lower.
-                    #[unroll]
-                    for e in 0..2usize {
-                        let value = sum[comptime!((half * 2 + e) / acc_width)]
-                            .extract(comptime!((half * 2 + e) % acc_width));
-                        y[base + comptime!(column * 8 + e)] = E::cast_from(value);
-                    }
+                for e in 0..2usize {
+                    let value = sum[comptime!((half * 2 + e) / acc_width)]
+                        .extract(comptime!((half * 2 + e) % acc_width));
+                    two.insert(e, E::cast_from(value));
                 }
+                pairs[swizzled(row, k_warp * 4 + column) * 4 + lane % 4] = two;
             }
+        }
+    }
+    sync_cube();
+    for i in 0..comptime!(PLACES * ROW / THREADS) {
+        let row = i * comptime!(THREADS / ROW) + unit / ROW;
+        let place = (first + row) as u32;
+        let (image, rest) = divided(place, &places.image);
+        let (py, px) = divided(rest, &places.row);
+        if place < places.total && py < places.height && px < places.width {
+            let y_row = image * results.height + py * results.step + results.down;
+            let y_row = (y_row * results.width + px * results.step + results.right) as usize;
+            let column = k_tile * ROW + unit % ROW;
+            y[y_row * y_columns + column] = stage[swizzled(row, unit % ROW)];
         }
     }
 }

@@ -310,7 +310,7 @@ fn slide_into(
         patches,
         results,
         conv.c / VECTOR,
-        outputs,
+        outputs / VECTOR,
         conv.side * conv.side,
         conv.taps(),
         source,
