@@ -13,8 +13,9 @@ use burn::backend::{Autodiff, Backend, backend_extension};
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 
-use super::conv_launch::{self, Conv};
-use super::{NOT_TWICE, burn};
+use super::conv_launch;
+use super::conv_shape::Conv;
+use super::{NOT_TWICE, burn, weight_launch};
 
 /// The operation and its gradients.
 #[backend_extension(Cube, Fusion, Autodiff)]
@@ -82,7 +83,7 @@ impl ConvOps for CubeBackend {
         stride: usize,
         pad: usize,
     ) -> FloatTensor<Self> {
-        conv_launch::weight_gradient(x, gradient, &weight, stride, pad)
+        weight_launch::weight_gradient(x, gradient, &weight, stride, pad)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Input: images as rows of channels, bfloat16, and weights that were [packed](super::gather_kernels::pack). Output: images.
 //!
 //! A cube computes 256 places by 64 output channels. It keeps 64 input channels of these places and of their neighbours in shared memory,
-//! and multiplies them with the weights of every tap: nine uses of each value that was read. Weights come straight from the cache, in the
+//! and multiplies them with the weights of every tap: nine uses of each value that was read. Meanwhile it may read the next 64. Weights come straight from the cache, in the
 //! order in which the threads want them.
 
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
@@ -32,13 +32,13 @@ pub(super) fn convolve<E: Float, N: Size>(
     count: usize,
     #[comptime] taps: Taps,
     #[comptime] source: Source,
+    #[comptime] staging: Staging,
     #[define(E)] _dtype: ElemType,
 ) {
     let halo = comptime!(taps.halo);
-    let x_rows = comptime!(PLACES + 2 * taps.halo);
-    // Reads under way at once: more would cost registers, and with them the second cube of a multiprocessor.
-    let at_once = comptime!(4usize);
-    let x_loads = comptime!((x_rows * ROW).div_ceil(THREADS * at_once));
+    let x_rows = comptime!(x_rows(taps));
+    // What a tile takes in the shared memory.
+    let room = comptime!(x_rows * ROW);
 
     let unit = UNIT_POS_X as usize;
     let lane = unit % 32;
@@ -48,7 +48,8 @@ pub(super) fn convolve<E: Float, N: Size>(
     let k_tile = CUBE_POS_Y as usize;
     let tiles = x_columns / ROW;
 
-    let mut stage = Shared::<[Vector<E, N>]>::new_aligned_slice(comptime!(x_rows * ROW), 16usize);
+    let mut stage =
+        Shared::<[Vector<E, N>]>::new_aligned_slice(comptime!(staging.tiles() * room), 16usize);
     let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
     let size!(NB) = def.vector_size(MatrixIdent::B);
     let size!(NC) = def.vector_size(MatrixIdent::Accumulator);
@@ -56,34 +57,24 @@ pub(super) fn convolve<E: Float, N: Size>(
     let acc_width = def.vector_size(MatrixIdent::Accumulator);
     let mut sums = zeros::<NC>(16usize, acc_vectors);
 
+    if comptime!(staging == Staging::Ahead) && tiles > 0 {
+        fill::<E, N>(
+            x, &mut stage, places, patches, 0usize, first, x_columns, taps, source,
+        );
+        sync_cube();
+    }
     for tile in 0..tiles {
-        sync_cube();
-        for i in 0..x_loads {
-            let mut values = Array::<Vector<E, N>>::new(at_once);
-            #[unroll]
-            for j in 0..at_once {
-                let row = (i * at_once + j) * comptime!(THREADS / ROW) + unit / ROW;
-                let place = (first + row) as i32 - comptime!(halo as i32);
-                values[j] = load::<E, N>(
-                    x,
-                    places,
-                    patches,
-                    place,
-                    tile,
-                    unit % ROW,
-                    x_columns,
-                    source,
+        let (here, there) = match comptime!(staging) {
+            Staging::InTurn => {
+                sync_cube();
+                fill::<E, N>(
+                    x, &mut stage, places, patches, tile, first, x_columns, taps, source,
                 );
+                sync_cube();
+                (0usize.runtime(), 0usize.runtime())
             }
-            #[unroll]
-            for j in 0..at_once {
-                let row = (i * at_once + j) * comptime!(THREADS / ROW) + unit / ROW;
-                if row < x_rows {
-                    stage[swizzled(row, unit % ROW)] = values[j];
-                }
-            }
-        }
-        sync_cube();
+            Staging::Ahead => (tile % 2 * room, (tile + 1) % 2 * room),
+        };
         let weights = first_weight(patches, k_tile, tile, tiles, count, source);
         for tap in 0..count {
             // Places from a pixel to its neighbour.
@@ -92,44 +83,74 @@ pub(super) fn convolve<E: Float, N: Size>(
             } else {
                 tap / comptime!(taps.side) * comptime!(halo - 1) + tap % comptime!(taps.side)
             };
+            // A part of the next tile is under way while a half of this tap is computed.
             #[unroll]
-            for slice in 0..4usize {
-                let block = weights + ((tap * 4 + slice) * 4 + k_warp * 2) * 32 + lane;
-                let near = row_warp * 64 + shift + lane % 16;
-                let mut operands = Sequence::<Array<Vector<E, NB>>>::new();
-                #[unroll]
-                for pair in 0..2usize {
-                    let found = weight[block + comptime!(pair * 32)];
-                    #[unroll]
-                    for part in 0..2usize {
-                        let mut operand = Array::<Vector<E, NB>>::new(2usize);
-                        #[unroll]
-                        for v in 0..2usize {
-                            let mut two = Vector::<E, NB>::empty();
-                            two.insert(0usize, found.extract(comptime!(part * 4 + v * 2)));
-                            two.insert(1usize, found.extract(comptime!(part * 4 + v * 2 + 1)));
-                            operand[v] = two;
-                        }
-                        operands.push(operand);
-                    }
+            for half in 0..2usize {
+                let part = tap * 2 + half;
+                let loads = comptime!(staging.loads(taps));
+                let ahead = comptime!(staging == Staging::Ahead) && tile + 1 < tiles;
+                let mut next = Array::<Vector<E, N>>::new(comptime!(Ord::max(loads, 1)));
+                if ahead {
+                    read_part::<E, N>(
+                        x,
+                        &mut next,
+                        places,
+                        patches,
+                        part,
+                        tile + 1,
+                        first,
+                        x_columns,
+                        loads,
+                        taps,
+                        source,
+                    );
                 }
                 #[unroll]
-                for block_row in 0..4usize {
-                    let row = near + comptime!(block_row * 16);
-                    let at = swizzled(row, comptime!(slice * 2) + lane / 16);
-                    let a = def.load_matrix::<Vector<E, N>, NB>(
-                        &stage[at..at + 1],
-                        MatrixIdent::A,
-                        4usize,
-                        false,
-                    );
+                for of_half in 0..2usize {
+                    let slice = comptime!(half * 2 + of_half);
+                    let block = weights + ((tap * 4 + slice) * 4 + k_warp * 2) * 32 + lane;
+                    let near = row_warp * 64 + shift + lane % 16;
+                    let mut operands = Sequence::<Array<Vector<E, NB>>>::new();
                     #[unroll]
-                    for column in 0..4usize {
-                        let sum = sums.index_mut(comptime!(block_row * 4 + column));
-                        def.execute_inplace(&a, operands.index(column), sum);
+                    for pair in 0..2usize {
+                        let found = weight[block + comptime!(pair * 32)];
+                        #[unroll]
+                        for part in 0..2usize {
+                            let mut operand = Array::<Vector<E, NB>>::new(2usize);
+                            #[unroll]
+                            for v in 0..2usize {
+                                let mut two = Vector::<E, NB>::empty();
+                                two.insert(0usize, found.extract(comptime!(part * 4 + v * 2)));
+                                two.insert(1usize, found.extract(comptime!(part * 4 + v * 2 + 1)));
+                                operand[v] = two;
+                            }
+                            operands.push(operand);
+                        }
                     }
+                    #[unroll]
+                    for block_row in 0..4usize {
+                        let row = near + comptime!(block_row * 16);
+                        let at = here + swizzled(row, comptime!(slice * 2) + lane / 16);
+                        let a = def.load_matrix::<Vector<E, N>, NB>(
+                            &stage[at..at + 1],
+                            MatrixIdent::A,
+                            4usize,
+                            false,
+                        );
+                        #[unroll]
+                        for column in 0..4usize {
+                            let sum = sums.index_mut(comptime!(block_row * 4 + column));
+                            def.execute_inplace(&a, operands.index(column), sum);
+                        }
+                    }
+                }
+                if ahead {
+                    write_part::<E, N>(&mut stage, &next, part, there, loads, taps);
                 }
             }
+        }
+        if comptime!(staging == Staging::Ahead) {
+            sync_cube();
         }
     }
 
@@ -168,6 +189,119 @@ pub(super) fn convolve<E: Float, N: Size>(
             let column = k_tile * ROW + unit % ROW;
             y[y_row * y_columns + column] = stage[swizzled(row, unit % ROW)];
         }
+    }
+}
+
+/// Places whose channels a cube needs.
+fn x_rows(taps: Taps) -> usize {
+    PLACES + 2 * taps.halo
+}
+
+/// How tiles of the input come into the shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Staging {
+    /// Each when the one before it is done with; meanwhile another cube of the multiprocessor computes.
+    InTurn,
+    /// Each in parts, while the one before it is computed with.
+    Ahead,
+}
+
+impl Staging {
+    fn tiles(self) -> usize {
+        match self {
+            Staging::InTurn => 1,
+            Staging::Ahead => 2,
+        }
+    }
+
+    /// Vectors that a thread reads in a part: there are two parts for each tap.
+    fn loads(self, taps: Taps) -> usize {
+        let parts = taps.side * taps.side * 2;
+        match self {
+            Staging::InTurn => 0,
+            Staging::Ahead => (x_rows(taps) * ROW).div_ceil(THREADS * parts),
+        }
+    }
+}
+
+/// Reads a thread's vectors of a part of a tile: `loads` of each part.
+#[cube]
+fn read_part<E: Float, N: Size>(
+    x: &[Vector<E, N>],
+    values: &mut Array<Vector<E, N>>,
+    places: &Places,
+    patches: &Patches,
+    part: usize,
+    tile: usize,
+    first: usize,
+    x_columns: usize,
+    #[comptime] loads: usize,
+    #[comptime] taps: Taps,
+    #[comptime] source: Source,
+) {
+    let unit = UNIT_POS_X as usize;
+    #[unroll]
+    for i in 0..loads {
+        let row = (part * loads + i) * comptime!(THREADS / ROW) + unit / ROW;
+        if row < comptime!(x_rows(taps)) {
+            let place = (first + row) as i32 - comptime!(taps.halo as i32);
+            let column = unit % ROW;
+            values[i] = load::<E, N>(x, places, patches, place, tile, column, x_columns, source);
+        }
+    }
+}
+
+/// Writes them where the tile lies that begins at `at`.
+#[cube]
+fn write_part<E: Float, N: Size>(
+    stage: &mut Shared<[Vector<E, N>]>,
+    values: &Array<Vector<E, N>>,
+    part: usize,
+    at: usize,
+    #[comptime] loads: usize,
+    #[comptime] taps: Taps,
+) {
+    let unit = UNIT_POS_X as usize;
+    #[unroll]
+    for i in 0..loads {
+        let row = (part * loads + i) * comptime!(THREADS / ROW) + unit / ROW;
+        if row < comptime!(x_rows(taps)) {
+            stage[at + swizzled(row, unit % ROW)] = values[i];
+        }
+    }
+}
+
+/// Brings a whole tile to the beginning of the shared memory.
+#[cube]
+fn fill<E: Float, N: Size>(
+    x: &[Vector<E, N>],
+    stage: &mut Shared<[Vector<E, N>]>,
+    places: &Places,
+    patches: &Patches,
+    tile: usize,
+    first: usize,
+    x_columns: usize,
+    #[comptime] taps: Taps,
+    #[comptime] source: Source,
+) {
+    // Reads under way at once: more would cost registers, and with them the second cube of a multiprocessor.
+    let at_once = comptime!(4usize);
+    let mut values = Array::<Vector<E, N>>::new(at_once);
+    for part in 0..comptime!((x_rows(taps) * ROW).div_ceil(THREADS * at_once)) {
+        read_part::<E, N>(
+            x,
+            &mut values,
+            places,
+            patches,
+            part,
+            tile,
+            first,
+            x_columns,
+            at_once,
+            taps,
+            source,
+        );
+        write_part::<E, N>(stage, &values, part, 0usize.runtime(), at_once, taps);
     }
 }
 

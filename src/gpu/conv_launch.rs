@@ -1,10 +1,10 @@
 //! Runs the kernels of the convolutions on tensors of a GPU.
 //!
 //! Input: images `[n, c, h, w]` of bfloat16 whose channels lie side by side in memory, others are copied first; weights
-//! `[k, c, side, side]` of float32. Output: images of the same kind, or the gradient of the weights.
+//! `[k, c, side, side]` of float32. Output: images of the same kind.
 //!
-//! Two kernels compute everything. One slides a kernel of 3x3 at stride 1, or of 1x1, over the images; another sums up its weight
-//! gradient. Other convolutions are those of 1x1 over rows that hold the neighbourhood of each result.
+//! One kernel computes everything. It slides a kernel of 3x3 at stride 1, or of 1x1, over the images. Other convolutions are those of 1x1
+//! over rows that hold the neighbourhood of each result.
 
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::DType;
@@ -14,152 +14,18 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
-use super::conv_kernels::{self, convolve};
+use super::conv_kernels::{self, Staging, convolve};
+use super::conv_shape::Conv;
 use super::gather_kernels::{Role, gather, pack, scatter, widen};
-use super::places::{
-    DivisorLaunch, PatchesLaunch, PlacesLaunch, ResultsLaunch, Source, TILE, Taps, VECTOR,
-};
+use super::places::{DivisorLaunch, PatchesLaunch, ResultsLaunch, Source, TILE, VECTOR};
 use super::tensors::{channels_last, empty};
-use super::weight_kernels::{self, Columns, add_parts, sum_products};
 
-/// Multiprocessors of a large GPU.
-const MULTIPROCESSORS: usize = 132;
-/// Widest images over which a kernel of 3x3 slides: with their neighbours 256 places must fit into 96 KB of shared memory, which every GPU
-/// that computes in bfloat16 has.
-const WIDEST: usize = 240;
+/// Bytes of a tile that may be there twice.
+const MOST_AHEAD: usize = 48 * 1024;
 /// Threads of a cube in the kernels that compute each value by itself.
 const THREADS: u32 = 256;
 
-/// A convolution without bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Conv {
-    pub n: usize,
-    pub c: usize,
-    pub h: usize,
-    pub w: usize,
-    pub k: usize,
-    pub side: usize,
-    pub stride: usize,
-    pub pad: usize,
-}
-
-impl Conv {
-    /// Of images `[n, c, h, w]` and weights `[k, c, side, side]`.
-    pub(super) fn new(x: &[usize], weight: &[usize], stride: usize, pad: usize) -> Self {
-        Conv {
-            n: x[0],
-            c: x[1],
-            h: x[2],
-            w: x[3],
-            k: weight[0],
-            side: weight[2],
-            stride,
-            pad,
-        }
-    }
-
-    /// Height and width of the result.
-    pub(super) fn output(&self) -> [usize; 2] {
-        [self.h, self.w].map(|size| (size + 2 * self.pad - self.side) / self.stride + 1)
-    }
-
-    /// Whether the kernels slide over the images themselves.
-    fn is_direct(&self) -> bool {
-        let kernel = (self.side, self.stride, self.pad);
-        let slides = match kernel {
-            (1, 1, 0) => true,
-            (3, 1, 1) => self.w <= WIDEST,
-            _ => false,
-        };
-        slides && self.c.is_multiple_of(TILE)
-    }
-
-    /// Where the rows of the convolution of 1x1 come from: straight from the images where whole tiles of a row lie side by side there.
-    fn source(&self) -> Source {
-        let kernel = (self.side, self.stride, self.pad);
-        match kernel {
-            _ if self.c.is_multiple_of(TILE) => Source::Patches,
-            (7, 2, 3) if self.c == 3 && self.w.is_multiple_of(2) => Source::Stem,
-            _ => Source::Rows,
-        }
-    }
-
-    /// Columns of a gathered row.
-    fn columns(&self) -> usize {
-        match self.source() {
-            Source::Stem => 8 * 8 * 4,
-            _ => (self.side * self.side * self.c).next_multiple_of(TILE),
-        }
-    }
-
-    /// The convolution of 1x1 over gathered rows.
-    fn over_rows(&self) -> Conv {
-        let [h, w] = self.output();
-        Conv {
-            n: self.n,
-            c: self.columns(),
-            h,
-            w,
-            k: self.k,
-            side: 1,
-            stride: 1,
-            pad: 0,
-        }
-    }
-
-    fn taps(&self) -> Taps {
-        match self.side {
-            1 => Taps { side: 1, halo: 0 },
-            side => Taps {
-                side,
-                halo: self.w + 2,
-            },
-        }
-    }
-
-    /// Places of a row, of an image and of all images.
-    fn places(&self) -> [usize; 3] {
-        let empty = self.side / 2;
-        let row = self.w + empty;
-        let image = row * (self.h + empty);
-        [row, image, image * self.n]
-    }
-
-    /// The images that the rows of a convolution of 1x1 are taken from.
-    fn patches_launch(&self) -> PatchesLaunch {
-        PatchesLaunch::new(
-            self.h as u32,
-            self.w as u32,
-            self.stride as u32,
-            self.pad as u32,
-            self.pad as u32,
-            DivisorLaunch::of(self.side),
-            DivisorLaunch::of(self.c.div_ceil(TILE)),
-            0,
-            self.side as u32,
-            1,
-            (self.side * self.side) as u32,
-        )
-    }
-
-    /// Results that lie side by side.
-    fn results_launch(&self) -> ResultsLaunch {
-        ResultsLaunch::new(self.h as u32, self.w as u32, 1, 0, 0)
-    }
-
-    fn places_launch(&self) -> PlacesLaunch {
-        let [row, image, total] = self.places();
-        PlacesLaunch::new(
-            DivisorLaunch::of(image),
-            DivisorLaunch::of(row),
-            self.h as u32,
-            self.w as u32,
-            total as u32,
-        )
-    }
-}
-
-fn elementwise(client: &Client, units: usize) -> (CubeCount, CubeDim) {
+pub(super) fn elementwise(client: &Client, units: usize) -> (CubeCount, CubeDim) {
     let dim = CubeDim::new_1d(THREADS);
     (calculate_cube_count_elemwise(client, units, dim), dim)
 }
@@ -214,16 +80,16 @@ fn widened(x: &CubeTensor, conv: &Conv) -> CubeTensor {
 }
 
 /// An operand, and how its rows come about.
-struct Operand {
-    x: CubeTensor,
-    source: Source,
+pub(super) struct Operand {
+    pub x: CubeTensor,
+    pub source: Source,
     /// The convolution that the user asked for.
     conv: Conv,
 }
 
 impl Operand {
     /// Images `[n, h, w, c]`, contiguous, for the convolution over their pixels, or over rows of neighbourhoods.
-    fn new(x: CubeTensor, conv: Conv) -> Self {
+    pub(super) fn new(x: CubeTensor, conv: Conv) -> Self {
         if conv.is_direct() {
             return Operand {
                 x,
@@ -314,8 +180,18 @@ fn slide_into(
         conv.side * conv.side,
         conv.taps(),
         source,
+        staging(conv),
         dtype,
     );
+}
+
+/// Tiles are read ahead where there are several, and room for two of two cubes in the shared memory of every GPU that computes in bfloat16.
+fn staging(conv: &Conv) -> Staging {
+    let room = (conv_kernels::PLACES + 2 * conv.taps().halo) * TILE * 2;
+    match conv.c > TILE && room <= MOST_AHEAD {
+        true => Staging::Ahead,
+        false => Staging::InTurn,
+    }
 }
 
 /// The convolution.
@@ -357,41 +233,6 @@ pub(super) fn input_gradient(
         (false, _) => gradient_by_rows(dy, &weight, &conv),
     };
     permute_nhwc_to_nchw(dx)
-}
-
-/// Every `stride`th pixel of an axis of the input. The same taps reach all of them.
-struct Phase {
-    /// The first pixel, and how many there are.
-    first: usize,
-    size: usize,
-    /// Taps that reach them. Each belongs to another pixel of the result.
-    taps: usize,
-    /// From the number of such a pixel back to the first pixel of the result that reaches it; modulo 2^32.
-    pad: u32,
-    /// The tap of that pixel, in the turned round order of [`Role::Backward`].
-    first_tap: usize,
-}
-
-impl Conv {
-    /// The phases of an axis of `length` pixels.
-    fn phases(&self, length: usize) -> impl Iterator<Item = Phase> {
-        let Conv {
-            side, stride, pad, ..
-        } = *self;
-        (0..stride.min(length)).map(move |first| {
-            // Tap `t` of result `o` reaches pixel `o * stride + t - pad`.
-            let (last_result, tap) = ((first + pad) / stride, (first + pad) % stride);
-            let taps = side.saturating_sub(tap).div_ceil(stride);
-            let first_result = (last_result + 1) as i32 - taps as i32;
-            Phase {
-                first,
-                size: (length - first).div_ceil(stride),
-                taps,
-                pad: -first_result as u32,
-                first_tap: (side - 1).saturating_sub(tap + taps.saturating_sub(1) * stride),
-            }
-        })
-    }
 }
 
 /// The gradient of the images of a convolution with a stride: for the pixels of each phase a convolution of its own, by the taps that
@@ -481,73 +322,4 @@ fn gradient_by_rows(dy: CubeTensor, weight: &CubeTensor, conv: &Conv) -> CubeTen
         dtype_to_storage_type(dy.dtype),
     );
     dx
-}
-
-/// The gradient of the weights, `[k, c, side, side]`, float32.
-pub(super) fn weight_gradient(
-    x: CubeTensor,
-    dy: CubeTensor,
-    weight: &CubeTensor,
-    stride: usize,
-    pad: usize,
-) -> CubeTensor {
-    let shape: [usize; 4] = weight.meta.shape().dims();
-    let conv = Conv::new(x.meta.shape(), &shape, stride, pad);
-    let (x, dy) = (channels_last(x), channels_last(dy));
-    let Operand { x, source, .. } = Operand::new(x, conv);
-    let (over, columns) = match (conv.is_direct(), source) {
-        (true, _) => (conv, Columns::Channels),
-        (false, Source::Stem) => (conv.over_rows(), Columns::Stem),
-        (false, _) => (conv.over_rows(), Columns::Taps),
-    };
-    let taps = over.taps();
-    let count = taps.side * taps.side;
-    let [_, _, places] = over.places();
-    let tiles = over.k / TILE * (over.c / TILE);
-    // The sums of 9 taps leave room for one cube on a multiprocessor; that of one for four.
-    let cubes = match taps.side {
-        1 => 4 * MULTIPROCESSORS,
-        _ => MULTIPROCESSORS,
-    };
-    let all_steps = places.div_ceil(weight_kernels::PLACES);
-    let steps = all_steps.div_ceil((cubes / tiles).clamp(1, all_steps));
-    let parts = all_steps.div_ceil(steps);
-    let partial = empty(&x, [parts, count, over.k, over.c], DType::F32);
-    let client = x.client.clone();
-    let dtype = dtype_to_storage_type(x.dtype);
-    sum_products::launch(
-        &client,
-        CubeCount::Static(tiles as u32, parts as u32, 1),
-        CubeDim::new_1d(weight_kernels::THREADS as u32),
-        VECTOR,
-        x.clone().into_buffer_arg(),
-        dy.into_buffer_arg(),
-        partial.clone().into_buffer_arg(),
-        over.places_launch(),
-        conv.patches_launch(),
-        over.c / VECTOR,
-        over.k / VECTOR,
-        steps,
-        taps,
-        source,
-        dtype,
-    );
-    let output = empty(&x, shape, DType::F32);
-    let values = count * over.k * over.c;
-    let (cube_count, dim) = elementwise(&client, values);
-    add_parts::launch(
-        &client,
-        cube_count,
-        dim,
-        partial.into_buffer_arg(),
-        output.clone().into_buffer_arg(),
-        parts,
-        values,
-        conv.side * conv.side,
-        over.k,
-        over.c,
-        conv.c,
-        columns,
-    );
-    output
 }

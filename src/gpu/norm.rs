@@ -20,7 +20,8 @@ use super::{NOT_TWICE, burn};
 /// The operation and its gradient. Tensors of channels are `[c]`, float32. Without `added` any images stand in for `shortcut` and `y`.
 #[backend_extension(Cube, Fusion, Autodiff)]
 pub trait NormOps: Backend {
-    /// `relu(norm(z) + shortcut)`, the addition and the ReLU each where asked; mean and biased variance; and the running ones, moved.
+    /// `relu(norm(z) + shortcut)`, the addition and the ReLU each where asked; mean and 1 over the standard deviation;
+    /// and running mean and variance, moved.
     #[fusion(meta = |z, _shortcut, gamma, _beta, _mean, _variance, _momentum, _epsilon, _added, _relu| moved_of(z, gamma))]
     fn norm(
         z: FloatTensor<Self>,
@@ -42,16 +43,15 @@ pub trait NormOps: Backend {
     );
 
     /// Gradients of z, gamma, beta and, where it was added, of the shortcut; `y` is the result.
-    #[fusion(meta = |z, _y, _gradient, _mean, _variance, gamma, _beta, _epsilon, _added, _relu| gradients_of(z, gamma))]
+    #[fusion(meta = |z, _y, _gradient, _mean, _inverse, gamma, _beta, _added, _relu| gradients_of(z, gamma))]
     fn norm_backward(
         z: FloatTensor<Self>,
         y: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
+        inverse: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
         added: bool,
         relu: bool,
     ) -> (
@@ -113,22 +113,17 @@ impl NormOps for CubeBackend {
         FloatTensor<Self>,
         FloatTensor<Self>,
     ) {
-        let affine = Affine {
-            gamma,
-            beta,
+        let affine = Affine { gamma, beta };
+        let running = Running {
+            mean: running_mean,
+            variance: running_variance,
+            momentum: momentum as f32,
             epsilon: epsilon as f32,
         };
-        let running = Running {
-            statistics: Statistics {
-                mean: running_mean,
-                variance: running_variance,
-            },
-            momentum: momentum as f32,
-        };
         let shortcut = added.then_some(shortcut);
-        let (y, found, moved) =
+        let (y, found, [moved_mean, moved_variance]) =
             norm_launch::forward(z, affine, running, shortcut, behind(added, relu));
-        (y, found.mean, found.variance, moved.mean, moved.variance)
+        (y, found.mean, found.inverse, moved_mean, moved_variance)
     }
 
     fn norm_backward(
@@ -136,10 +131,9 @@ impl NormOps for CubeBackend {
         y: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
+        inverse: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
         added: bool,
         relu: bool,
     ) -> (
@@ -148,12 +142,8 @@ impl NormOps for CubeBackend {
         FloatTensor<Self>,
         FloatTensor<Self>,
     ) {
-        let affine = Affine {
-            gamma,
-            beta,
-            epsilon: epsilon as f32,
-        };
-        let (y, statistics) = (added.then_some(y), Statistics { mean, variance });
+        let affine = Affine { gamma, beta };
+        let (y, statistics) = (added.then_some(y), Statistics { mean, inverse });
         let found = norm_launch::backward(z, y, gradient, statistics, affine, behind(added, relu));
         // Nobody takes the gradient of a shortcut that was not there.
         let shortcut = found.shortcut.unwrap_or_else(|| found.z.clone());
@@ -170,8 +160,7 @@ struct Saved<B: Backend> {
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
     mean: FloatTensor<B>,
-    variance: FloatTensor<B>,
-    epsilon: f64,
+    inverse: FloatTensor<B>,
     added: bool,
     relu: bool,
 }
@@ -190,10 +179,9 @@ impl<B: NormOps> Backward<B, 4> for Norm {
             saved.y,
             gradient,
             saved.mean,
-            saved.variance,
+            saved.inverse,
             saved.gamma,
             saved.beta,
-            saved.epsilon,
             saved.added,
             saved.relu,
         );
@@ -234,7 +222,7 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
             gamma.into_primitive(),
             beta.into_primitive(),
         );
-        let (y, mean, variance, moved_mean, moved_variance) = B::norm(
+        let (y, mean, inverse, moved_mean, moved_variance) = B::norm(
             z.clone(),
             shortcut.into_primitive(),
             gamma.clone(),
@@ -255,8 +243,7 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
                     gamma,
                     beta,
                     mean: mean.clone(),
-                    variance: variance.clone(),
-                    epsilon,
+                    inverse: inverse.clone(),
                     added,
                     relu,
                 };
@@ -268,7 +255,7 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         (
             output,
             constant(mean),
-            constant(variance),
+            constant(inverse),
             constant(moved_mean),
             constant(moved_variance),
         )
@@ -282,7 +269,6 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
-        _: f64,
         _: bool,
         _: bool,
     ) -> (

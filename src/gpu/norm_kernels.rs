@@ -6,8 +6,6 @@
 
 use cubecl::prelude::*;
 
-use super::places::{Divisor, divided};
-
 /// What comes behind the normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Behind {
@@ -15,8 +13,20 @@ pub(super) enum Behind {
     Relu,
     /// The addition of a shortcut, then a ReLU.
     Shortcut,
-    /// A ReLU, then a [`Pooling`].
+    /// A ReLU, then a [pooling](super::pool_kernels).
     Pool,
+}
+
+impl Behind {
+    /// Rows that a thread of the backward pass reads at once, of the gradient and of the result. Behind a pooling they are not where those of
+    /// the images are.
+    pub(super) fn reads(self) -> (usize, usize) {
+        match self {
+            Behind::Nothing | Behind::Relu => (AT_ONCE, 0),
+            Behind::Shortcut => (AT_ONCE, AT_ONCE),
+            Behind::Pool => (0, 0),
+        }
+    }
 }
 
 /// How a kernel's threads are laid out: fixed when it is compiled.
@@ -30,20 +40,47 @@ pub(super) struct Threads {
 
 /// The vector of channels of a thread.
 #[cube]
-fn column(#[comptime] threads: Threads) -> usize {
+pub(super) fn column(#[comptime] threads: Threads) -> usize {
     CUBE_POS_X as usize * comptime!(threads.across) + UNIT_POS_X as usize
 }
 
 /// The first row of a thread.
 #[cube]
-fn first_row(#[comptime] threads: Threads) -> usize {
+pub(super) fn first_row(#[comptime] threads: Threads) -> usize {
     CUBE_POS_Y as usize * comptime!(threads.down) + UNIT_POS_Y as usize
 }
 
 /// From one row of a thread to its next.
 #[cube]
-fn row_step(#[comptime] threads: Threads) -> usize {
+pub(super) fn row_step(#[comptime] threads: Threads) -> usize {
     CUBE_COUNT_Y as usize * comptime!(threads.down)
+}
+
+/// Rows that a thread reads before it computes: memory is as fast as it can be only with many reads under way.
+pub(super) const AT_ONCE: usize = 2;
+
+/// The vectors of a thread's next `count` rows, from `row` on; what is behind the last row is 0.
+#[cube]
+pub(super) fn read_rows<E: Float, N: Size>(
+    images: &Tensor<Vector<E, N>>,
+    row: usize,
+    rows: usize,
+    column: usize,
+    vectors: usize,
+    #[comptime] threads: Threads,
+    #[comptime] count: usize,
+) -> Array<Vector<E, N>> {
+    let mut read = Array::<Vector<E, N>>::new(comptime!(Ord::max(count, 1)));
+    #[unroll]
+    for i in 0..count {
+        let at = row + i * row_step(threads);
+        let mut value = Vector::<E, N>::new(E::from_int(0));
+        if at < rows {
+            value = images[at * vectors + column];
+        }
+        read[i] = value;
+    }
+    read
 }
 
 /// Adds up two quantities over the threads that are one below the other; the uppermost ones have the sums.
@@ -78,7 +115,7 @@ fn added_up<N: Size>(
 /// The sums of two quantities over the rows of a block, for each channel: adds up what the threads of a cube found, and writes it to
 /// `partial`, `[2, blocks, vectors]`.
 #[cube]
-fn write_sums<N: Size>(
+pub(super) fn write_sums<N: Size>(
     first: Vector<f32, N>,
     second: Vector<f32, N>,
     partial: &mut Tensor<Vector<f32, N>>,
@@ -112,10 +149,16 @@ pub(super) fn sum_values<E: Float, N: Size>(
     let mut squares = Vector::<f32, N>::new(0.0);
     let mut row = first_row(threads);
     while row < rows {
-        let value = Vector::<f32, N>::cast_from(z[row * vectors + column]) - first;
-        sum += value;
-        squares += value * value;
-        row += row_step(threads);
+        let read = read_rows::<E, N>(z, row, rows, column, vectors, threads, 4usize);
+        #[unroll]
+        for i in 0..4usize {
+            if row + i * row_step(threads) < rows {
+                let value = Vector::<f32, N>::cast_from(read[i]) - first;
+                sum += value;
+                squares += value * value;
+            }
+        }
+        row += row_step(threads) * 4;
     }
     write_sums::<N>(sum, squares, partial, column, vectors, threads);
 }
@@ -143,8 +186,8 @@ fn total(
     (first.extract(0usize), second.extract(0usize))
 }
 
-/// Mean and biased variance of each channel from what [`sum_values`] wrote, and the running ones moved by them; the variance that moves
-/// its running one is multiplied by `unbiased` first.
+/// Of each channel, from what [`sum_values`] wrote: the mean, 1 over the standard deviation, so that no thread of the other kernels has
+/// to divide, and running mean and variance moved by the batch; the variance that moves its running one is multiplied by `unbiased` first.
 #[cube(launch)]
 pub(super) fn moments<E: Float>(
     partial: &Tensor<f32>,
@@ -152,7 +195,7 @@ pub(super) fn moments<E: Float>(
     running_mean: &Tensor<f32>,
     running_variance: &Tensor<f32>,
     mean: &mut Tensor<f32>,
-    variance: &mut Tensor<f32>,
+    inverse: &mut Tensor<f32>,
     moved_mean: &mut Tensor<f32>,
     moved_variance: &mut Tensor<f32>,
     blocks: usize,
@@ -160,6 +203,7 @@ pub(super) fn moments<E: Float>(
     count: f32,
     unbiased: f32,
     momentum: f32,
+    epsilon: f32,
     #[comptime] threads: Threads,
     #[define(E)] _dtype: ElemType,
 ) {
@@ -170,14 +214,14 @@ pub(super) fn moments<E: Float>(
         let middle = f32::cast_from(z[channel]) + offset;
         let spread = max(squares / count - offset * offset, 0.0f32);
         mean[channel] = middle;
-        variance[channel] = spread;
+        inverse[channel] = 1.0f32 / (spread + epsilon).sqrt();
         let kept = 1.0f32 - momentum;
         moved_mean[channel] = running_mean[channel] * kept + middle * momentum;
         moved_variance[channel] = running_variance[channel] * kept + spread * unbiased * momentum;
     }
 }
 
-/// Both sums of each channel from what [`sum_gradients`] wrote.
+/// Both sums of each channel from what [`sum_gradients`](super::norm_gradients::sum_gradients) wrote.
 #[cube(launch)]
 pub(super) fn totals(
     partial: &Tensor<f32>,
@@ -201,301 +245,75 @@ pub(super) fn normalise<E: Float, N: Size>(
     z: &Tensor<Vector<E, N>>,
     shortcut: &Tensor<Vector<E, N>>,
     mean: &Tensor<Vector<f32, N>>,
-    variance: &Tensor<Vector<f32, N>>,
+    inverse: &Tensor<Vector<f32, N>>,
     gamma: &Tensor<Vector<f32, N>>,
     beta: &Tensor<Vector<f32, N>>,
     y: &mut Tensor<Vector<E, N>>,
     rows: usize,
     vectors: usize,
-    epsilon: f32,
     #[comptime] threads: Threads,
     #[comptime] behind: Behind,
     #[define(E)] _dtype: ElemType,
 ) {
     let column = column(threads);
-    let of = channels_of::<N>(
-        mean[column],
-        variance[column],
-        gamma[column],
-        beta[column],
-        epsilon,
-    );
+    let of = channels_of::<N>(mean[column], inverse[column], gamma[column], beta[column]);
+    let at_once = comptime!(AT_ONCE);
+    let with_shortcut = comptime!(if behind == Behind::Shortcut {
+        AT_ONCE
+    } else {
+        0
+    });
     let mut row = first_row(threads);
     while row < rows {
-        let place = row * vectors + column;
-        let mut value = Vector::<f32, N>::cast_from(z[place]) * of.scale + of.shift;
-        if comptime!(behind == Behind::Shortcut) {
-            value += Vector::cast_from(shortcut[place]);
+        let read = read_rows::<E, N>(z, row, rows, column, vectors, threads, at_once);
+        let added = read_rows::<E, N>(shortcut, row, rows, column, vectors, threads, with_shortcut);
+        #[unroll]
+        for i in 0..at_once {
+            let at = row + i * row_step(threads);
+            if at < rows {
+                let mut value = Vector::<f32, N>::cast_from(read[i]) * of.scale + of.shift;
+                if comptime!(behind == Behind::Shortcut) {
+                    value += Vector::cast_from(added[i]);
+                }
+                if comptime!(behind != Behind::Nothing) {
+                    value = rectified::<N>(value);
+                }
+                y[at * vectors + column] = Vector::cast_from(value);
+            }
         }
-        if comptime!(behind != Behind::Nothing) {
-            value = rectified::<N>(value);
-        }
-        y[place] = Vector::cast_from(value);
-        row += row_step(threads);
+        row += row_step(threads) * at_once;
     }
 }
 
 /// 0 where a value is below; one that is no number stays one.
 #[cube]
-fn rectified<N: Size>(value: Vector<f32, N>) -> Vector<f32, N> {
+pub(super) fn rectified<N: Size>(value: Vector<f32, N>) -> Vector<f32, N> {
     let zero = Vector::<f32, N>::new(0.0);
     select_many(value.less_than(&zero), zero, value)
 }
 
-/// The largest of 3 by 3 pixels at every second pixel, with a border of one: where they are, for images that are not kept themselves.
-#[derive(CubeType, CubeLaunch)]
-pub(super) struct Pooling {
-    /// Pixels of an image and of a row: of the result in the forward pass, of the input in the backward pass.
-    pub image: Divisor,
-    pub row: Divisor,
-    /// Height and width of the other.
-    pub height: u32,
-    pub width: u32,
-}
-
-/// `z * scale + shift`, a ReLU and the pooling; and which of the nine pixels was the largest, the first one of equal ones, from 0. `rows`
-/// are those of the result.
-#[cube(launch)]
-pub(super) fn normalise_and_pool<E: Float, N: Size>(
-    z: &Tensor<Vector<E, N>>,
-    mean: &Tensor<Vector<f32, N>>,
-    variance: &Tensor<Vector<f32, N>>,
-    gamma: &Tensor<Vector<f32, N>>,
-    beta: &Tensor<Vector<f32, N>>,
-    y: &mut Tensor<Vector<E, N>>,
-    largest: &mut Tensor<Vector<E, N>>,
-    pooling: &Pooling,
-    rows: usize,
-    vectors: usize,
-    epsilon: f32,
-    #[comptime] threads: Threads,
-    #[define(E)] _dtype: ElemType,
-) {
-    let column = column(threads);
-    let of = channels_of::<N>(
-        mean[column],
-        variance[column],
-        gamma[column],
-        beta[column],
-        epsilon,
-    );
-    let mut row = first_row(threads);
-    while row < rows {
-        let (image, rest) = divided(row as u32, &pooling.image);
-        let (oy, ox) = divided(rest, &pooling.row);
-        let mut most = Vector::<f32, N>::new(f32::NEG_INFINITY);
-        let mut which = Vector::<f32, N>::new(0.0);
-        #[unroll]
-        for down in 0..3u32 {
-            #[unroll]
-            for right in 0..3u32 {
-                // Below 0 they wrap around and are too large.
-                let y_at = oy * 2 + down - 1;
-                let x_at = ox * 2 + right - 1;
-                if y_at < pooling.height && x_at < pooling.width {
-                    let pixel = (image * pooling.height + y_at) * pooling.width + x_at;
-                    let found = z[pixel as usize * vectors + column];
-                    let value = Vector::<f32, N>::cast_from(found) * of.scale + of.shift;
-                    // In this order a value that is no number is taken.
-                    let stays = value.less_equal(&most);
-                    let number = Vector::new(comptime!((down * 3 + right) as f32));
-                    most = select_many(stays, most, value);
-                    which = select_many(stays, which, number);
-                }
-            }
-        }
-        let place = row * vectors + column;
-        y[place] = Vector::cast_from(rectified::<N>(most));
-        largest[place] = Vector::cast_from(which);
-        row += row_step(threads);
-    }
-}
-
-/// The gradient behind the ReLU at a pixel: what comes from the up to four windows in which it was the largest.
-#[cube]
-fn through_pool<E: Float, N: Size>(
-    gradient: &Tensor<Vector<E, N>>,
-    largest: &Tensor<Vector<E, N>>,
-    pooling: &Pooling,
-    row: usize,
-    column: usize,
-    vectors: usize,
-) -> Vector<f32, N> {
-    let (image, rest) = divided(row as u32, &pooling.image);
-    let (y, x) = divided(rest, &pooling.row);
-    let zero = Vector::<f32, N>::new(0.0);
-    let mut sum = zero;
-    #[unroll]
-    for down in 0..2u32 {
-        #[unroll]
-        for right in 0..2u32 {
-            // Windows begin one pixel before every second pixel.
-            let (oy, ox) = (y / 2 + down, x / 2 + right);
-            let reached = (down == 0 || y % 2 == 1) && (right == 0 || x % 2 == 1);
-            if reached && oy < pooling.height && ox < pooling.width {
-                let number = (y + 1 - oy * 2) * 3 + x + 1 - ox * 2;
-                let result = (image * pooling.height + oy) * pooling.width + ox;
-                let place = result as usize * vectors + column;
-                let which = Vector::<f32, N>::cast_from(largest[place]);
-                let same = which.equal(&Vector::new(f32::cast_from(number)));
-                sum += select_many(same, Vector::cast_from(gradient[place]), zero);
-            }
-        }
-    }
-    sum
-}
-
 /// What a thread knows of its channels.
 #[derive(CubeType, Clone, Copy)]
-struct Channels<N: Size> {
-    mean: Vector<f32, N>,
+pub(super) struct Channels<N: Size> {
+    pub mean: Vector<f32, N>,
     /// 1 over the standard deviation.
-    inverse: Vector<f32, N>,
-    scale: Vector<f32, N>,
-    shift: Vector<f32, N>,
+    pub inverse: Vector<f32, N>,
+    pub scale: Vector<f32, N>,
+    pub shift: Vector<f32, N>,
 }
 
 #[cube]
-fn channels_of<N: Size>(
+pub(super) fn channels_of<N: Size>(
     mean: Vector<f32, N>,
-    variance: Vector<f32, N>,
+    inverse: Vector<f32, N>,
     gamma: Vector<f32, N>,
     beta: Vector<f32, N>,
-    epsilon: f32,
 ) -> Channels<N> {
-    let inverse = Vector::new(1.0f32) / (variance + Vector::new(epsilon)).sqrt();
     let scale = gamma * inverse;
     Channels::<N> {
         mean,
         inverse,
         scale,
         shift: beta - mean * scale,
-    }
-}
-
-/// The gradient of the normalised value at a place, that is, in front of what comes behind. `kept` is the result with a shortcut, and
-/// with a pooling what was the largest. In front of a ReLU alone the value is computed anew from `z`, which spares reading the result.
-#[cube]
-fn in_front<E: Float, N: Size>(
-    z: Vector<f32, N>,
-    kept: &Tensor<Vector<E, N>>,
-    gradient: &Tensor<Vector<E, N>>,
-    pooling: &Pooling,
-    row: usize,
-    column: usize,
-    vectors: usize,
-    of: &Channels<N>,
-    #[comptime] behind: Behind,
-) -> Vector<f32, N> {
-    let zero = Vector::<f32, N>::new(0.0);
-    let place = row * vectors + column;
-    match comptime!(behind) {
-        Behind::Nothing => Vector::cast_from(gradient[place]),
-        Behind::Relu => {
-            let passes = (z * of.scale + of.shift).greater_than(&zero);
-            select_many(passes, Vector::cast_from(gradient[place]), zero)
-        }
-        Behind::Shortcut => {
-            let passes = Vector::<f32, N>::cast_from(kept[place]).greater_than(&zero);
-            select_many(passes, Vector::cast_from(gradient[place]), zero)
-        }
-        Behind::Pool => {
-            let passes = (z * of.scale + of.shift).greater_than(&zero);
-            let found = through_pool::<E, N>(gradient, kept, pooling, row, column, vectors);
-            select_many(passes, found, zero)
-        }
-    }
-}
-
-/// Sums of the gradient of the normalised value, and of its product with that value: the gradients of beta and gamma. With a shortcut it
-/// writes that gradient, which is the shortcut's, to `passed`.
-#[cube(launch)]
-pub(super) fn sum_gradients<E: Float, N: Size>(
-    z: &Tensor<Vector<E, N>>,
-    kept: &Tensor<Vector<E, N>>,
-    gradient: &Tensor<Vector<E, N>>,
-    mean: &Tensor<Vector<f32, N>>,
-    variance: &Tensor<Vector<f32, N>>,
-    gamma: &Tensor<Vector<f32, N>>,
-    beta: &Tensor<Vector<f32, N>>,
-    partial: &mut Tensor<Vector<f32, N>>,
-    passed: &mut Tensor<Vector<E, N>>,
-    pooling: &Pooling,
-    rows: usize,
-    vectors: usize,
-    epsilon: f32,
-    #[comptime] threads: Threads,
-    #[comptime] behind: Behind,
-    #[define(E)] _dtype: ElemType,
-) {
-    let column = column(threads);
-    let of = channels_of::<N>(
-        mean[column],
-        variance[column],
-        gamma[column],
-        beta[column],
-        epsilon,
-    );
-    let mut sum = Vector::<f32, N>::new(0.0);
-    let mut products = Vector::<f32, N>::new(0.0);
-    let mut row = first_row(threads);
-    while row < rows {
-        let place = row * vectors + column;
-        let value = Vector::<f32, N>::cast_from(z[place]);
-        let found = in_front::<E, N>(
-            value, kept, gradient, pooling, row, column, vectors, &of, behind,
-        );
-        if comptime!(behind == Behind::Shortcut) {
-            passed[place] = Vector::cast_from(found);
-        }
-        sum += found;
-        products += found * (value - of.mean) * of.inverse;
-        row += row_step(threads);
-    }
-    write_sums::<N>(sum, products, partial, column, vectors, threads);
-}
-
-/// The gradient of `z`.
-#[cube(launch)]
-pub(super) fn input_gradient<E: Float, N: Size>(
-    z: &Tensor<Vector<E, N>>,
-    kept: &Tensor<Vector<E, N>>,
-    gradient: &Tensor<Vector<E, N>>,
-    mean: &Tensor<Vector<f32, N>>,
-    variance: &Tensor<Vector<f32, N>>,
-    gamma: &Tensor<Vector<f32, N>>,
-    beta: &Tensor<Vector<f32, N>>,
-    beta_gradient: &Tensor<Vector<f32, N>>,
-    gamma_gradient: &Tensor<Vector<f32, N>>,
-    z_gradient: &mut Tensor<Vector<E, N>>,
-    pooling: &Pooling,
-    rows: usize,
-    vectors: usize,
-    epsilon: f32,
-    count: f32,
-    #[comptime] threads: Threads,
-    #[comptime] behind: Behind,
-    #[define(E)] _dtype: ElemType,
-) {
-    let column = column(threads);
-    let of = channels_of::<N>(
-        mean[column],
-        variance[column],
-        gamma[column],
-        beta[column],
-        epsilon,
-    );
-    let constant = beta_gradient[column] / Vector::new(count);
-    let slope = gamma_gradient[column] / Vector::new(count);
-    let mut row = first_row(threads);
-    while row < rows {
-        let place = row * vectors + column;
-        let value = Vector::<f32, N>::cast_from(z[place]);
-        let found = in_front::<E, N>(
-            value, kept, gradient, pooling, row, column, vectors, &of, behind,
-        );
-        let normalised = (value - of.mean) * of.inverse;
-        z_gradient[place] = Vector::cast_from(of.scale * (found - constant - normalised * slope));
-        row += row_step(threads);
     }
 }

@@ -10,12 +10,11 @@ use burn_cubecl::ops::permute_nhwc_to_nchw;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::norm_gradients::{input_gradient, sum_gradients};
 pub(super) use super::norm_kernels::Behind;
-use super::norm_kernels::{
-    PoolingLaunch, Threads, input_gradient, moments, normalise, normalise_and_pool, sum_gradients,
-    sum_values, totals,
-};
+use super::norm_kernels::{Threads, moments, normalise, sum_values, totals};
 use super::places::DivisorLaunch;
+use super::pool_kernels::{PoolingLaunch, normalise_and_pool};
 use super::tensors::{channels_last, empty};
 
 /// Threads of a cube.
@@ -112,18 +111,17 @@ fn like(images: &CubeTensor) -> CubeTensor {
 pub(super) struct Affine {
     pub gamma: CubeTensor,
     pub beta: CubeTensor,
-    pub epsilon: f32,
 }
 
-/// Mean and biased variance of each channel, `[c]`, float32.
+/// Mean and 1 over the standard deviation of each channel, `[c]`, float32.
 #[derive(Clone)]
 pub(super) struct Statistics {
     pub mean: CubeTensor,
-    pub variance: CubeTensor,
+    pub inverse: CubeTensor,
 }
 
-/// The statistics of the images, and the running ones moved by them.
-fn statistics(z: &CubeTensor, plan: &Plan, running: Running) -> (Statistics, Statistics) {
+/// The statistics of the images, and running mean and variance moved by them.
+fn statistics(z: &CubeTensor, plan: &Plan, running: Running) -> (Statistics, [CubeTensor; 2]) {
     let client = z.client.clone();
     let partial = plan.partial(z);
     sum_values::launch(
@@ -139,11 +137,11 @@ fn statistics(z: &CubeTensor, plan: &Plan, running: Running) -> (Statistics, Sta
         dtype_to_storage_type(z.dtype),
     );
     let values = || plan.per_channel(z);
-    let (mean, variance) = (values(), values());
-    let moved = Statistics {
+    let found = Statistics {
         mean: values(),
-        variance: values(),
+        inverse: values(),
     };
+    let moved = [values(), values()];
     let count = plan.rows as f32;
     moments::launch(
         &client,
@@ -151,28 +149,31 @@ fn statistics(z: &CubeTensor, plan: &Plan, running: Running) -> (Statistics, Sta
         FINISH_DIM,
         partial.into_tensor_arg(),
         z.clone().into_tensor_arg(),
-        into_contiguous(running.statistics.mean).into_tensor_arg(),
-        into_contiguous(running.statistics.variance).into_tensor_arg(),
-        mean.clone().into_tensor_arg(),
-        variance.clone().into_tensor_arg(),
-        moved.mean.clone().into_tensor_arg(),
-        moved.variance.clone().into_tensor_arg(),
+        into_contiguous(running.mean).into_tensor_arg(),
+        into_contiguous(running.variance).into_tensor_arg(),
+        found.mean.clone().into_tensor_arg(),
+        found.inverse.clone().into_tensor_arg(),
+        moved[0].clone().into_tensor_arg(),
+        moved[1].clone().into_tensor_arg(),
         plan.cubes[1],
         plan.channels,
         count,
         // One value for each channel has no spread.
         count / (count - 1.0).max(1.0),
         running.momentum,
+        running.epsilon,
         FINISH,
         dtype_to_storage_type(z.dtype),
     );
-    (Statistics { mean, variance }, moved)
+    (found, moved)
 }
 
-/// The running statistics, and the weight of a batch in them.
+/// The running mean and variance, the weight of a batch in them, and what is added to the variance of a batch.
 pub(super) struct Running {
-    pub statistics: Statistics,
+    pub mean: CubeTensor,
+    pub variance: CubeTensor,
     pub momentum: f32,
+    pub epsilon: f32,
 }
 
 /// Side of the result of the pooling behind `side` pixels.
@@ -200,7 +201,7 @@ pub(super) fn forward(
     running: Running,
     shortcut: Option<CubeTensor>,
     behind: Behind,
-) -> (CubeTensor, Statistics, Statistics) {
+) -> (CubeTensor, Statistics, [CubeTensor; 2]) {
     let z = channels_last(z);
     let plan = Plan::new(&z);
     let (statistics, moved) = statistics(&z, &plan, running);
@@ -215,13 +216,12 @@ pub(super) fn forward(
         z.clone().into_tensor_arg(),
         shortcut.map_or(z, channels_last).into_tensor_arg(),
         statistics.mean.clone().into_tensor_arg(),
-        statistics.variance.clone().into_tensor_arg(),
+        statistics.inverse.clone().into_tensor_arg(),
         into_contiguous(affine.gamma).into_tensor_arg(),
         into_contiguous(affine.beta).into_tensor_arg(),
         y.clone().into_tensor_arg(),
         plan.rows,
         plan.vectors,
-        affine.epsilon,
         plan.threads,
         behind,
         dtype_to_storage_type(dtype),
@@ -235,8 +235,8 @@ pub(super) struct Pooled {
     /// Which of the nine pixels was the largest.
     pub largest: CubeTensor,
     pub statistics: Statistics,
-    /// The running ones.
-    pub moved: Statistics,
+    /// Running mean and variance.
+    pub moved: [CubeTensor; 2],
 }
 
 /// [`forward`] with a ReLU and a pooling behind.
@@ -256,7 +256,7 @@ pub(super) fn forward_pooled(z: CubeTensor, affine: Affine, running: Running) ->
         plan.vector,
         z.into_tensor_arg(),
         statistics.mean.clone().into_tensor_arg(),
-        statistics.variance.clone().into_tensor_arg(),
+        statistics.inverse.clone().into_tensor_arg(),
         into_contiguous(affine.gamma).into_tensor_arg(),
         into_contiguous(affine.beta).into_tensor_arg(),
         y.clone().into_tensor_arg(),
@@ -264,7 +264,6 @@ pub(super) fn forward_pooled(z: CubeTensor, affine: Affine, running: Running) ->
         pooling,
         plan.rows,
         plan.vectors,
-        affine.epsilon,
         plan.threads,
         dtype_to_storage_type(dtype),
     );
@@ -315,7 +314,7 @@ pub(super) fn backward(
         kept.clone().into_tensor_arg(),
         gradient.clone().into_tensor_arg(),
         statistics.mean.clone().into_tensor_arg(),
-        statistics.variance.clone().into_tensor_arg(),
+        statistics.inverse.clone().into_tensor_arg(),
         gamma.clone().into_tensor_arg(),
         beta.clone().into_tensor_arg(),
         partial.clone().into_tensor_arg(),
@@ -323,7 +322,6 @@ pub(super) fn backward(
         pooling(&z, &gradient),
         plan.rows,
         plan.vectors,
-        affine.epsilon,
         plan.threads,
         behind,
         dtype_to_storage_type(dtype),
@@ -355,7 +353,7 @@ pub(super) fn backward(
         kept.into_tensor_arg(),
         gradient.into_tensor_arg(),
         statistics.mean.into_tensor_arg(),
-        statistics.variance.into_tensor_arg(),
+        statistics.inverse.into_tensor_arg(),
         gamma.into_tensor_arg(),
         beta.into_tensor_arg(),
         beta_gradient.clone().into_tensor_arg(),
@@ -364,8 +362,7 @@ pub(super) fn backward(
         pooling,
         plan.rows,
         plan.vectors,
-        affine.epsilon,
-        plan.rows as f32,
+        1.0 / plan.rows as f32,
         plan.threads,
         behind,
         dtype_to_storage_type(dtype),

@@ -20,7 +20,8 @@ use super::{NOT_TWICE, burn};
 /// The operation and its gradient. Tensors of channels are `[c]`, float32.
 #[backend_extension(Cube, Fusion, Autodiff)]
 pub trait NormPoolOps: Backend {
-    /// The result; which of the nine pixels was the largest, as numbers from 0; mean and biased variance; and the running ones, moved.
+    /// The result; which of the nine pixels was the largest, as numbers from 0; mean and 1 over the standard deviation;
+    /// and running mean and variance, moved.
     #[fusion(meta = |z, gamma, _beta, _mean, _variance, _momentum, _epsilon| results_of(z, gamma))]
     fn norm_pool(
         z: FloatTensor<Self>,
@@ -40,16 +41,15 @@ pub trait NormPoolOps: Backend {
     );
 
     /// Gradients of z, gamma and beta.
-    #[fusion(meta = |z, _largest, _gradient, _mean, _variance, gamma, _beta, _epsilon| gradients_of(z, gamma))]
+    #[fusion(meta = |z, _largest, _gradient, _mean, _inverse, gamma, _beta| gradients_of(z, gamma))]
     fn norm_pool_backward(
         z: FloatTensor<Self>,
         largest: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
+        inverse: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -103,26 +103,22 @@ impl NormPoolOps for CubeBackend {
         FloatTensor<Self>,
         FloatTensor<Self>,
     ) {
-        let affine = Affine {
-            gamma,
-            beta,
+        let affine = Affine { gamma, beta };
+        let running = Running {
+            mean: running_mean,
+            variance: running_variance,
+            momentum: momentum as f32,
             epsilon: epsilon as f32,
         };
-        let running = Running {
-            statistics: Statistics {
-                mean: running_mean,
-                variance: running_variance,
-            },
-            momentum: momentum as f32,
-        };
         let found = norm_launch::forward_pooled(z, affine, running);
+        let [moved_mean, moved_variance] = found.moved;
         (
             found.y,
             found.largest,
             found.statistics.mean,
-            found.statistics.variance,
-            found.moved.mean,
-            found.moved.variance,
+            found.statistics.inverse,
+            moved_mean,
+            moved_variance,
         )
     }
 
@@ -131,17 +127,12 @@ impl NormPoolOps for CubeBackend {
         largest: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         mean: FloatTensor<Self>,
-        variance: FloatTensor<Self>,
+        inverse: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let affine = Affine {
-            gamma,
-            beta,
-            epsilon: epsilon as f32,
-        };
-        let statistics = Statistics { mean, variance };
+        let affine = Affine { gamma, beta };
+        let statistics = Statistics { mean, inverse };
         let found =
             norm_launch::backward(z, Some(largest), gradient, statistics, affine, Behind::Pool);
         (found.z, found.gamma, found.beta)
@@ -156,8 +147,7 @@ struct Saved<B: Backend> {
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
     mean: FloatTensor<B>,
-    variance: FloatTensor<B>,
-    epsilon: f64,
+    inverse: FloatTensor<B>,
 }
 
 #[derive(Debug)]
@@ -174,10 +164,9 @@ impl<B: NormPoolOps> Backward<B, 3> for NormPool {
             saved.largest,
             gradient,
             saved.mean,
-            saved.variance,
+            saved.inverse,
             saved.gamma,
             saved.beta,
-            saved.epsilon,
         );
         for (parent, value) in ops.parents.into_iter().zip([z, gamma, beta]) {
             if let Some(parent) = parent {
@@ -210,7 +199,7 @@ impl<B: NormPoolOps, C: CheckpointStrategy> NormPoolOps for Autodiff<B, C> {
             gamma.into_primitive(),
             beta.into_primitive(),
         );
-        let (y, largest, mean, variance, moved_mean, moved_variance) = B::norm_pool(
+        let (y, largest, mean, inverse, moved_mean, moved_variance) = B::norm_pool(
             z.clone(),
             gamma.clone(),
             beta.clone(),
@@ -227,8 +216,7 @@ impl<B: NormPoolOps, C: CheckpointStrategy> NormPoolOps for Autodiff<B, C> {
                     gamma,
                     beta,
                     mean: mean.clone(),
-                    variance: variance.clone(),
-                    epsilon,
+                    inverse: inverse.clone(),
                 };
                 prep.finish(saved, y)
             }
@@ -239,7 +227,7 @@ impl<B: NormPoolOps, C: CheckpointStrategy> NormPoolOps for Autodiff<B, C> {
             output,
             constant(largest),
             constant(mean),
-            constant(variance),
+            constant(inverse),
             constant(moved_mean),
             constant(moved_variance),
         )
@@ -253,7 +241,6 @@ impl<B: NormPoolOps, C: CheckpointStrategy> NormPoolOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
-        _: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         panic!("{NOT_TWICE}")
     }

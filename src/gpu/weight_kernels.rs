@@ -17,7 +17,7 @@ use super::places::{
 
 /// Places that are added up between two barriers.
 pub(super) const PLACES: usize = 64;
-/// Threads of a cube: eight warps, four times 16 rows of 64 output channels by two times 32 input channels.
+/// Threads of a cube: eight warps, which share 64 output channels by 64 input channels.
 pub(super) const THREADS: usize = 256;
 /// Vectors of the gradient that a thread reads in a step.
 const DY_LOADS: usize = PLACES * ROW / THREADS;
@@ -25,6 +25,24 @@ const DY_LOADS: usize = PLACES * ROW / THREADS;
 /// Places of the images that a step needs: its own, and those that the taps reach.
 fn x_rows(taps: Taps) -> usize {
     PLACES + 2 * taps.halo
+}
+
+/// Blocks of 16 output channels and of 8 input channels of a warp. All taps of a block of input channels multiply the same gradients, so
+/// with many taps the fewest reads are those of a warp with few input channels.
+fn blocks(taps: Taps) -> (usize, usize) {
+    match taps.side {
+        1 => (1, 4),
+        _ => (4, 1),
+    }
+}
+
+/// Places from a pixel to that which a tap takes. Behind the last tap as for the last.
+fn shift(taps: Taps, tap: usize) -> usize {
+    let tap = tap.min(taps.side * taps.side - 1);
+    match taps.side {
+        1 => 0,
+        side => tap / side * (taps.halo - 1) + tap % side,
+    }
 }
 
 /// Vectors of them that a thread reads.
@@ -73,10 +91,10 @@ fn tiles(dy_columns: usize) -> (usize, usize) {
 
 /// Sums over the places of a part: `partial[part, tap, k, c]`. Cubes along x: tiles of `k` times tiles of `c`; along y: parts.
 #[cube(launch)]
-pub(super) fn sum_products<E: Float, N: Size>(
+pub(super) fn sum_products<E: Float, N: Size, M: Size>(
     x: &[Vector<E, N>],
     dy: &[Vector<E, N>],
-    partial: &mut [f32],
+    partial: &mut [Vector<f32, M>],
     places: &Places,
     patches: &Patches,
     x_columns: usize,
@@ -87,7 +105,6 @@ pub(super) fn sum_products<E: Float, N: Size>(
     #[define(E)] _dtype: ElemType,
 ) {
     let count = comptime!(taps.side * taps.side);
-    let halo = comptime!(taps.halo);
     let x_rows = comptime!(x_rows(taps));
     let dy_loads = comptime!(DY_LOADS);
     let x_loads = comptime!(x_loads(taps));
@@ -96,7 +113,8 @@ pub(super) fn sum_products<E: Float, N: Size>(
     let unit = UNIT_POS_X as usize;
     let lane = unit % 32;
     let warp = unit / 32;
-    let (k_warp, c_warp) = (warp % 4, warp / 4);
+    let (k_blocks, c_blocks) = comptime!(blocks(taps));
+    let (k_warp, c_warp) = (warp % (4 / k_blocks), warp / (4 / k_blocks));
 
     let mut dy_stage =
         Shared::<[Vector<E, N>]>::new_aligned_slice(comptime!(PLACES * ROW), 16usize);
@@ -161,41 +179,53 @@ pub(super) fn sum_products<E: Float, N: Size>(
         for slice in 0..comptime!(PLACES / 16) {
             // Both operands have the places, over which is summed, as rows: each 8 by 8 block is transposed on its way.
             let row = slice * 16 + lane % 8 + lane / 16 * 8;
-            let at = swizzled(row, k_warp * 2 + lane / 8 % 2);
-            let a = def.load_matrix::<Vector<E, N>, NB>(
-                &dy_stage[at..at + 1],
-                MatrixIdent::A,
-                4usize,
-                true,
-            );
-            let near = slice * 16 + lane % 8 + lane / 8 % 2 * 8;
+            let mut slopes = Sequence::<Array<Vector<E, NB>>>::new();
             #[unroll]
-            for tap in 0..count {
-                // Places from a pixel to its neighbour.
-                let row = if comptime!(taps.side == 1) {
-                    near
-                } else {
-                    let down = comptime!(tap / taps.side).runtime();
-                    let right = comptime!(tap % taps.side).runtime();
-                    let pitch = comptime!(halo - 1).runtime();
-                    near + down * pitch + right
-                };
-                #[unroll]
-                for half in 0..2usize {
-                    let at = swizzled(row, c_warp * 4 + comptime!(half * 2) + lane / 16);
-                    let b = def.load_matrix::<Vector<E, N>, NB>(
-                        &x_stage[at..at + 1],
-                        MatrixIdent::B,
-                        4usize,
-                        true,
+            for block in 0..k_blocks {
+                let at = swizzled(row, (k_warp * k_blocks + block) * 2 + lane / 8 % 2);
+                slopes.push(def.load_matrix::<Vector<E, N>, NB>(
+                    &dy_stage[at..at + 1],
+                    MatrixIdent::A,
+                    4usize,
+                    true,
+                ));
+            }
+            let near = slice * 16 + lane % 16;
+            // Two operands in a read: neighbouring channels, or with one block of channels neighbouring taps.
+            #[unroll]
+            for read in 0..comptime!((count * c_blocks).div_ceil(2)) {
+                let (row, column) = if comptime!(c_blocks == 1) {
+                    let shift = select(
+                        lane < 16,
+                        comptime!(shift(taps, read * 2)).runtime(),
+                        comptime!(shift(taps, read * 2 + 1)).runtime(),
                     );
-                    #[unroll]
-                    for part in 0..2usize {
+                    (near + shift, c_warp)
+                } else {
+                    let tap = comptime!(read * 2 / c_blocks);
+                    let block = comptime!(read * 2 % c_blocks);
+                    let shift = comptime!(shift(taps, tap)).runtime();
+                    (near + shift, c_warp * c_blocks + block + lane / 16)
+                };
+                let at = swizzled(row, column);
+                let b = def.load_matrix::<Vector<E, N>, NB>(
+                    &x_stage[at..at + 1],
+                    MatrixIdent::B,
+                    4usize,
+                    true,
+                );
+                #[unroll]
+                for part in 0..2usize {
+                    if comptime!(read * 2 + part < count * c_blocks) {
                         let mut operand = Array::<Vector<E, NB>>::new(2usize);
                         operand[0] = b[comptime!(part * 2)];
                         operand[1] = b[comptime!(part * 2 + 1)];
-                        let sum = sums.index_mut(comptime!(tap * 4 + half * 2 + part));
-                        def.execute_inplace(&a, &operand, sum);
+                        #[unroll]
+                        for block in 0..k_blocks {
+                            let sum =
+                                sums.index_mut(comptime!((read * 2 + part) * k_blocks + block));
+                            def.execute_inplace(slopes.index(block), &operand, sum);
+                        }
                     }
                 }
             }
@@ -209,22 +239,26 @@ pub(super) fn sum_products<E: Float, N: Size>(
     for tap in 0..count {
         #[unroll]
         for block in 0..4usize {
+            // Of a tap one block of channels behind the other, each with its blocks of rows.
             let sum = sums.index(comptime!(tap * 4 + block));
+            let k_block = comptime!(block % k_blocks);
+            let c_block = comptime!(block / k_blocks);
+            // Two neighbours in the upper eight rows, two in the lower.
             #[unroll]
-            for v in 0..acc_vectors {
+            for half in 0..2usize {
+                let k_from = (k_warp * k_blocks + k_block) * 16 + comptime!(half * 8);
+                let c_from = (c_warp * c_blocks + c_block) * 8;
+                let k = k_tile * TILE + k_from + lane / 4;
+                let c = c_tile * TILE + c_from + lane % 4 * 2;
+                let mut two = Vector::<f32, M>::empty();
                 #[unroll]
-                for e in 0..acc_width {
-                    let (row, column) = def.position_of_nth(
-                        lane as u32,
-                        comptime!((v * acc_width + e) as u32),
-                        MatrixIdent::Accumulator,
-                    );
-                    let k = k_tile * TILE + k_warp * 16 + row as usize;
-                    let c = c_tile * TILE + c_warp * 32 + comptime!(block * 8) + column as usize;
-                    if c < c_count {
-                        partial[((part * count + tap) * k_count + k) * c_count + c] =
-                            sum[v].extract(e);
-                    }
+                for e in 0..2usize {
+                    let value = sum[comptime!((half * 2 + e) / acc_width)]
+                        .extract(comptime!((half * 2 + e) % acc_width));
+                    two.insert(e, value);
+                }
+                if c < c_count {
+                    partial[(((part * count + tap) * k_count + k) * c_count + c) / 2] = two;
                 }
             }
         }
