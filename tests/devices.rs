@@ -48,7 +48,9 @@ fn setups() -> Vec<Setup> {
             // Tensor cores may multiply float32 as TF32, which has 11 bits.
             setups.push(setup("gpu float32", &gpu, false, [5e-3, 2e-3, 1e-3]));
             if gpu.supports_dtype(DType::BF16) {
-                setups.push(setup("gpu bfloat16", &gpu, true, BFLOAT16));
+                // These networks have so few channels that Burn's convolutions compute them there, which add up in bfloat16.
+                let [_, loss, gradients] = BFLOAT16;
+                setups.push(setup("gpu bfloat16", &gpu, true, [0.05, loss, gradients]));
             }
         }
     }

@@ -83,10 +83,10 @@ pub(super) fn convolve<E: Float, N: Size>(
             } else {
                 tap / comptime!(taps.side) * comptime!(halo - 1) + tap % comptime!(taps.side)
             };
-            // A part of the next tile is under way while a half of this tap is computed.
+            // A part of the next tile is under way while a part of this tap is computed.
             #[unroll]
-            for half in 0..2usize {
-                let part = tap * 2 + half;
+            for of_tap in 0..comptime!(PARTS) {
+                let part = tap * comptime!(PARTS) + of_tap;
                 let loads = comptime!(staging.loads(taps));
                 let ahead = comptime!(staging == Staging::Ahead) && tile + 1 < tiles;
                 let mut next = Array::<Vector<E, N>>::new(comptime!(Ord::max(loads, 1)));
@@ -106,8 +106,8 @@ pub(super) fn convolve<E: Float, N: Size>(
                     );
                 }
                 #[unroll]
-                for of_half in 0..2usize {
-                    let slice = comptime!(half * 2 + of_half);
+                for of_part in 0..comptime!(4 / PARTS) {
+                    let slice = comptime!(of_tap * (4 / PARTS) + of_part);
                     let block = weights + ((tap * 4 + slice) * 4 + k_warp * 2) * 32 + lane;
                     let near = row_warp * 64 + shift + lane % 16;
                     let mut operands = Sequence::<Array<Vector<E, NB>>>::new();
@@ -214,15 +214,19 @@ impl Staging {
         }
     }
 
-    /// Vectors that a thread reads in a part: there are two parts for each tap.
+    /// Vectors that a thread reads in a part.
     fn loads(self, taps: Taps) -> usize {
-        let parts = taps.side * taps.side * 2;
+        let parts = taps.side * taps.side * PARTS;
         match self {
             Staging::InTurn => 0,
             Staging::Ahead => (x_rows(taps) * ROW).div_ceil(THREADS * parts),
         }
     }
 }
+
+/// Parts of a tap, during each of which a part of the next tile is read. The longer they are the surer it has come, but what is read takes
+/// registers.
+const PARTS: usize = 2;
 
 /// Reads a thread's vectors of a part of a tile: `loads` of each part.
 #[cube]

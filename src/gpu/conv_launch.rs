@@ -185,10 +185,11 @@ fn slide_into(
     );
 }
 
-/// Tiles are read ahead where there are several, and room for two of two cubes in the shared memory of every GPU that computes in bfloat16.
+/// Tiles are read ahead where there are several, where they leave room for a second cube, and where there are many taps to compute meanwhile:
+/// with one, what is read takes the registers of the second cube.
 fn staging(conv: &Conv) -> Staging {
     let room = (conv_kernels::PLACES + 2 * conv.taps().halo) * TILE * 2;
-    match conv.c > TILE && room <= MOST_AHEAD {
+    match conv.side > 1 && conv.c > TILE && room <= MOST_AHEAD {
         true => Staging::Ahead,
         false => Staging::InTurn,
     }
