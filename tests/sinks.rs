@@ -40,7 +40,7 @@ fn step(global_step: usize) -> StepMetrics {
         step: (global_step - 1) % STEPS_PER_EPOCH + 1,
         steps_per_epoch: STEPS_PER_EPOCH,
         global_step,
-        loss: 1.0 / global_step as f64,
+        loss: Some(1.0 / global_step as f64),
         learning_rate: 1e-5,
         images_per_second: 52.1,
     }
@@ -145,7 +145,7 @@ fn tensorboard_reads_an_interrupted_and_resumed_run() {
     let mut events = unfinished_run(1, 1);
     events.extend([5, 6].map(|global_step| {
         Event::Step(StepMetrics {
-            loss: 99.0,
+            loss: Some(99.0),
             ..step(global_step)
         })
     }));

@@ -56,8 +56,8 @@ pub struct StepMetrics {
     pub steps_per_epoch: usize,
     /// Steps taken in the run, from 1.
     pub global_step: usize,
-    /// Mean loss of the step's images.
-    pub loss: f64,
+    /// Mean loss of the step's images; on a GPU, which is not waited for, that of the epoch so far. `None` where no step has ended there.
+    pub loss: Option<f64>,
     /// Learning rate of the step.
     pub learning_rate: f64,
     /// Images trained per second, over this step.
@@ -184,7 +184,7 @@ pub(crate) mod samples {
             step,
             steps_per_epoch: 94,
             global_step: step,
-            loss: 1.234,
+            loss: Some(1.234),
             learning_rate: 0.001,
             images_per_second: 52.1,
         }

@@ -120,14 +120,16 @@ fn style() -> ProgressStyle {
 
 const TEMPLATE: &str = "{prefix} [{bar:30}] {pos}/{len} {msg} eta {eta}";
 
-/// `loss 1.234 lr 0.001 52.1 img/s`. Without `=`, so that no regular expression for the metric line matches it.
+/// `loss 1.234 lr 0.001 52.1 img/s`, as far as it is known. Without `=`, so that no regular expression for the metric line matches it.
 fn figures(step: &StepMetrics) -> String {
-    format!(
-        "loss {:.3} lr {} {:.1} img/s",
-        step.loss,
-        short(step.learning_rate),
-        step.images_per_second
-    )
+    let rate = short(step.learning_rate);
+    match step.loss {
+        Some(loss) => format!(
+            "loss {loss:.3} lr {rate} {:.1} img/s",
+            step.images_per_second
+        ),
+        None => format!("loss - lr {rate}"),
+    }
 }
 
 /// Three significant digits.
@@ -208,6 +210,11 @@ mod tests {
             line,
             "epoch 1/3 step 40/94 loss 1.234 lr 0.001 52.1 img/s eta 0:45"
         );
+        let unknown = StepMetrics {
+            loss: None,
+            ..samples::step(1)
+        };
+        assert_eq!(figures(&unknown), "loss - lr 0.001");
         assert_eq!(
             plain_line("validation", 1, 9, "", None),
             "validation step 1/9 eta -"

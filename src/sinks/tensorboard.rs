@@ -103,12 +103,14 @@ impl Sink for TensorBoardSink {
     }
 }
 
-fn step_scalars(m: &StepMetrics) -> [(String, f64); 3] {
-    [
-        ("batch/loss".into(), m.loss),
-        ("batch/learning_rate".into(), m.learning_rate),
-        ("batch/images_per_second".into(), m.images_per_second),
-    ]
+fn step_scalars(m: &StepMetrics) -> Vec<(String, f64)> {
+    let mut scalars = vec![("batch/learning_rate".into(), m.learning_rate)];
+    // Where no loss is known no time is either.
+    if let Some(loss) = m.loss {
+        scalars.push(("batch/loss".into(), loss));
+        scalars.push(("batch/images_per_second".into(), m.images_per_second));
+    }
+    scalars
 }
 
 fn epoch_scalars(m: &EpochMetrics) -> Vec<(String, f64)> {

@@ -112,7 +112,7 @@ pub fn train_epoch(
             step: number + 1,
             steps_per_epoch: plan.train.batches(),
             global_step: state.progress.global_step,
-            loss: loss.unwrap_or(tally.loss_sum / tally.images.max(1) as f64),
+            loss: loss.or_else(|| (tally.images > 0).then(|| tally.loss_sum / tally.images as f64)),
             learning_rate,
             images_per_second: tally.images as f64 / seconds.max(1e-9),
         }));
