@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use sagemaker_burn::config::{OptimizerKind, Precision};
+use sagemaker_burn::config::OptimizerKind;
 use sagemaker_burn::data::{
     Augmentation, ImageCache, ImageFolder, Loader, LoaderConfig, Mode as LoaderMode, Preprocess,
     SplitFolders,
 };
-use sagemaker_burn::device::select;
+use sagemaker_burn::device::{NumberFormat, select};
 use sagemaker_burn::feed::{FeatureSource, FeatureTable, ImageSource, Inputs, Source};
 use sagemaker_burn::model::onnx::load;
 use sagemaker_burn::model::{Architecture, FusedResNet, Mode, ResNet, ResNetConfig};
@@ -126,15 +126,15 @@ pub struct Setup {
 impl Setup {
     pub fn new(options: &Options, threads: usize) -> Result<Self> {
         let selected = select(options.device)?;
-        selected.check(options.precision)?;
+        let format = selected.format(options.precision)?;
         let (device, device_name) = (selected.device, selected.name);
         let model = match &options.weights {
             Some(file) => load(file, &device)?.model,
             None => ResNet::new(&ResNetConfig::new(Architecture::Resnet18, 1000), 0, &device)?,
         };
-        let model = match options.precision {
-            Precision::Float32 => model,
-            Precision::Bfloat16 => model.in_bfloat16(),
+        let model = match format {
+            NumberFormat::Float32 => model,
+            NumberFormat::Bfloat16 => model.in_bfloat16(),
         };
         let mut folder = None;
         if let Some(data) = &options.data {
