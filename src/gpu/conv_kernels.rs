@@ -3,8 +3,8 @@
 //! Input: images as rows of channels, bfloat16, and weights that were [packed](super::gather_kernels::pack). Output: images.
 //!
 //! A cube computes 256 places by 64 output channels. It keeps 64 input channels of these places and of their neighbours in shared memory,
-//! and multiplies them with the weights of every tap: nine uses of each value that was read. Meanwhile it may read the next 64. Weights come straight from the cache, in the
-//! order in which the threads want them.
+//! and multiplies them with the weights of every tap: nine uses of each value that was read. Meanwhile it may read the next 64. Weights come
+//! straight from the cache, in the order in which the threads want them.
 
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::prelude::*;
