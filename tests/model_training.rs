@@ -13,7 +13,7 @@ use sagemaker_burn::model::{
 };
 use serde_json::Value;
 
-use crate::model_golden::{golden, images, path};
+use crate::model_golden::{golden, images, largest_difference, path};
 
 /// Relative tolerance of a gradient's norm. float32 sums in another order than PyTorch's.
 const GRADIENT_TOLERANCE: f64 = 1e-3;
@@ -95,8 +95,7 @@ fn a_training_step_is_that_of_pytorch() {
         let found = data.try_into_vec::<f32>().unwrap();
         let golden = golden[&name].clone().try_into_vec::<f32>().unwrap();
         assert_eq!(found.len(), golden.len(), "{name}");
-        let pairs = found.iter().zip(&golden);
-        let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let difference = largest_difference(&found, &golden);
         assert!(difference < WEIGHT_TOLERANCE, "{name}: {difference}");
         largest = largest.max(difference);
     }

@@ -9,6 +9,8 @@ use sagemaker_burn::{
 };
 use serde_json::Value;
 
+use crate::model_golden::largest_difference;
+
 use super::{
     pictures::CLASSES,
     run::{Sandbox, python},
@@ -31,14 +33,6 @@ fn logits(model: &ResNet) -> Vec<f32> {
 
 fn onnx_logits(path: &Path) -> Vec<f32> {
     logits(&onnx::load(path, &Device::flex()).unwrap().model)
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max)
 }
 
 #[test]
