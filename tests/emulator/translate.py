@@ -138,11 +138,9 @@ class Kernel:
     # ---- instructions
 
     def instruction(self, text):
-        guard = re.match(r"@(!?%[\w.]+)\s+", text)
-        if guard:
+        if guard := re.match(r"@(!?%[\w.]+)\s+", text):
             self.emit(f"if ({self.bits(guard[1])}) {{")
             text = text[guard.end():]
-        opcode, _, rest = text.partition(" ") if " " in text else (text, "", "")
         opcode, rest = re.match(r"(\S+)\s*(.*)", text, re.S).groups()
         first, *modifiers = opcode.replace("::", ".").split(".")
         kinds = [modifier for modifier in modifiers if modifier in BITS]
@@ -588,7 +586,8 @@ class Module:
             return
         values = re.sub(r"0[fF]([0-9A-Fa-f]{8})", r"0x\1", values.strip().strip("{}")) if values else ""
         self.variables[called] = True
-        self.declarations.append(f"static {unsigned(BITS[kind])} v_{name(called)}[{count}] __attribute__((aligned({max(alignment, 16)}))) = {{{values}}};")
+        declared = f"{unsigned(BITS[kind])} v_{name(called)}[{count}] __attribute__((aligned({max(alignment, 16)})))"
+        self.declarations.append(f"static {declared} = {{{values}}};")
 
 
 def parameters_of(header):
@@ -597,8 +596,9 @@ def parameters_of(header):
     for text in header[header.find("(") + 1:header.rfind(")")].split(","):
         if not text.strip():
             continue
-        match = re.fullmatch(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(?:\.ptr\s+)?(?:\.\w+\s+)?(?:\.align\s+\d+\s+)?([\w$]+)\s*(?:\[(\d+)\])?",
-                             text.strip())
+        aligned = r"(?:\.align\s+\d+\s+)?"
+        pattern = rf"\.param\s+{aligned}\.(\w+)\s+(?:\.ptr\s+)?(?:\.\w+\s+)?{aligned}([\w$]+)\s*(?:\[(\d+)\])?"
+        match = re.fullmatch(pattern, text.strip())
         if not match:
             raise Unknown(text)
         size = int(match[3] or 1) * BITS[match[1]] // 8
