@@ -349,6 +349,56 @@ mod kernels {
         }
     }
 
+    fn norm_of(
+        gamma: &Tensor<1>,
+        beta: &Tensor<1>,
+        [mean, variance]: [&Tensor<1>; 2],
+    ) -> gpu::Norm {
+        gpu::Norm {
+            gamma: gamma.clone(),
+            beta: beta.clone(),
+            running_mean: mean.clone().detach(),
+            running_variance: variance.clone().detach(),
+            momentum: 0.25,
+            epsilon: 1e-5,
+        }
+    }
+
+    /// The result of a norm, the statistics of `count` values, and the running ones moved by them.
+    fn check_forward(
+        name: &str,
+        found: &gpu::Normalised,
+        expected: &Tensor<4>,
+        [mean, variance]: [Tensor<1>; 2],
+        count: f64,
+        [running_mean, running_variance]: [Tensor<1>; 2],
+    ) {
+        let unbiased = variance.clone() * (count / (count - 1.0));
+        let inverse = (variance + 1e-5).sqrt().recip();
+        let [moved_mean, moved_variance] = found.running.clone();
+        for (what, found, expected) in [
+            (
+                "running mean",
+                moved_mean,
+                running_mean * 0.75 + mean.clone() * 0.25,
+            ),
+            (
+                "running variance",
+                moved_variance,
+                running_variance * 0.75 + unbiased * 0.25,
+            ),
+            ("mean", found.mean.clone(), mean),
+            ("inverse", found.inverse.clone(), inverse),
+        ] {
+            check(&format!("{name}, {what}"), found, expected);
+        }
+        check(
+            &format!("{name}, output"),
+            found.output.clone(),
+            expected.clone(),
+        );
+    }
+
     #[test]
     fn batch_norms_with_a_pooling_are_those_of_burn() {
         let Some(devices) = devices() else { return };
@@ -358,34 +408,24 @@ mod kernels {
             let [gamma_cpu, gamma_gpu] = float32([shape[1]], 1.0, &devices);
             let [beta_cpu, beta_gpu] = float32([shape[1]], 1.0, &devices);
             let [mean_cpu, mean_gpu] = float32([shape[1]], 1.0, &devices);
-            let [_, variance_gpu] = float32([shape[1]], 1.0, &devices);
+            let [variance_cpu, variance_gpu] = float32([shape[1]], 1.0, &devices);
             let expected =
                 batch_norm_train(z_cpu.clone(), gamma_cpu.clone(), beta_cpu.clone(), 1e-5);
-            let mean = expected.mean;
+            let (mean, variance) = (expected.mean, expected.variance);
             let options = MaxPoolOptions::new([3, 3])
                 .with_stride([2, 2])
                 .with_padding([1, 1]);
             let expected = max_pool2d(relu(expected.output), options);
-            let norm = gpu::Norm {
-                gamma: gamma_gpu.clone(),
-                beta: beta_gpu.clone(),
-                running_mean: mean_gpu.detach(),
-                running_variance: variance_gpu.detach(),
-                momentum: 0.25,
-                epsilon: 1e-5,
-            };
+            let norm = norm_of(&gamma_gpu, &beta_gpu, [&mean_gpu, &variance_gpu]);
             let found = gpu::norm_pool(z_gpu.clone(), norm);
-            let [moved_mean, _] = found.running;
-            check(
-                &format!("{name}, running mean"),
-                moved_mean,
-                mean_cpu * 0.75 + mean.clone() * 0.25,
-            );
-            check(&format!("{name}, mean"), found.mean, mean);
-            check(
-                &format!("{name}, output"),
-                found.output.clone(),
-                expected.clone(),
+            let count = (shape[0] * shape[2] * shape[3]) as f64;
+            check_forward(
+                &name,
+                &found,
+                &expected,
+                [mean, variance],
+                count,
+                [mean_cpu, variance_cpu],
             );
             let [slope_cpu, slope_gpu] = images(expected.dims(), &devices);
             let expected = (expected * slope_cpu).sum().backward();
@@ -437,35 +477,16 @@ mod kernels {
             let shortcut = added.then(|| cut_gpu.clone());
             let [mean_cpu, mean_gpu] = float32([shape[1]], 1.0, &devices);
             let [variance_cpu, variance_gpu] = float32([shape[1]], 1.0, &devices);
-            let norm = gpu::Norm {
-                gamma: gamma_gpu.clone(),
-                beta: beta_gpu.clone(),
-                running_mean: mean_gpu.detach(),
-                running_variance: variance_gpu.detach(),
-                momentum: 0.25,
-                epsilon: 1e-5,
-            };
+            let norm = norm_of(&gamma_gpu, &beta_gpu, [&mean_gpu, &variance_gpu]);
             let found = gpu::norm(z_gpu.clone(), norm, shortcut, relu_behind);
             let count = (shape[0] * shape[2] * shape[3]) as f64;
-            let unbiased = variance.clone() * (count / (count - 1.0));
-            let [moved_mean, moved_variance] = found.running;
-            check(
-                &format!("{name}, running mean"),
-                moved_mean,
-                mean_cpu * 0.75 + mean.clone() * 0.25,
-            );
-            check(
-                &format!("{name}, running variance"),
-                moved_variance,
-                variance_cpu * 0.75 + unbiased * 0.25,
-            );
-            check(&format!("{name}, mean"), found.mean, mean);
-            let inverse = (variance + 1e-5).sqrt().recip();
-            check(&format!("{name}, inverse"), found.inverse, inverse);
-            check(
-                &format!("{name}, output"),
-                found.output.clone(),
-                expected.clone(),
+            check_forward(
+                &name,
+                &found,
+                &expected,
+                [mean, variance],
+                count,
+                [mean_cpu, variance_cpu],
             );
             let [slope_cpu, slope_gpu] = images(shape, &devices);
             let expected = (expected * slope_cpu).sum().backward();

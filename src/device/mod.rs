@@ -1,8 +1,8 @@
 //! `--device auto|cpu|cuda[:n]` to a Burn device: the only place that knows which backends exist.
 //!
 //! Input: [`DeviceRequest`] and [`Precision`]. Output: [`Selected`]: the device, its name and why it was taken, and the
-//! [`NumberFormat`]. Burn panics when asked for a GPU that is not there, and in the middle of the work where the GPU's maths library is missing, so
-//! both are looked for first.
+//! [`NumberFormat`]. Burn panics when asked for a GPU that is not there, and in the middle of the work where the GPU's
+//! maths library is missing, so both are looked for first.
 
 pub mod cuda;
 pub mod nvidia;

@@ -228,6 +228,12 @@ impl Staging {
 /// registers.
 const PARTS: usize = 2;
 
+/// The row of a tile in which a thread's vector number `i` of a part is.
+#[cube]
+fn row_of_part(part: usize, i: usize, #[comptime] loads: usize) -> usize {
+    (part * loads + i) * comptime!(THREADS / ROW) + UNIT_POS_X as usize / ROW
+}
+
 /// Reads a thread's vectors of a part of a tile: `loads` of each part.
 #[cube]
 fn read_part<E: Float, N: Size>(
@@ -243,13 +249,12 @@ fn read_part<E: Float, N: Size>(
     #[comptime] taps: Taps,
     #[comptime] source: Source,
 ) {
-    let unit = UNIT_POS_X as usize;
+    let column = UNIT_POS_X as usize % ROW;
     #[unroll]
     for i in 0..loads {
-        let row = (part * loads + i) * comptime!(THREADS / ROW) + unit / ROW;
+        let row = row_of_part(part, i, loads);
         if row < comptime!(x_rows(taps)) {
             let place = (first + row) as i32 - comptime!(taps.halo as i32);
-            let column = unit % ROW;
             values[i] = load::<E, N>(x, places, patches, place, tile, column, x_columns, source);
         }
     }
@@ -265,12 +270,12 @@ fn write_part<E: Float, N: Size>(
     #[comptime] loads: usize,
     #[comptime] taps: Taps,
 ) {
-    let unit = UNIT_POS_X as usize;
+    let column = UNIT_POS_X as usize % ROW;
     #[unroll]
     for i in 0..loads {
-        let row = (part * loads + i) * comptime!(THREADS / ROW) + unit / ROW;
+        let row = row_of_part(part, i, loads);
         if row < comptime!(x_rows(taps)) {
-            stage[at + swizzled(row, unit % ROW)] = values[i];
+            stage[at + swizzled(row, column)] = values[i];
         }
     }
 }

@@ -148,7 +148,7 @@ pub(super) struct Phase {
     pub taps: usize,
     /// From the number of such a pixel back to the first pixel of the result that reaches it; modulo 2^32.
     pub pad: u32,
-    /// The tap of that pixel, in the turned round order of [`Role::Backward`].
+    /// The tap of that pixel, in the turned round order of [`Role::Backward`](super::gather_kernels::Role::Backward).
     pub first_tap: usize,
 }
 

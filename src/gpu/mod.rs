@@ -41,7 +41,7 @@ mod burn {
     }
 }
 
-use burn::backend::{Autodiff, Cube, Dispatch};
+use burn::backend::{Autodiff, Cube, Dispatch, DispatchTensor};
 use burn::tensor::{DType, Tensor};
 
 pub use conv::ConvOps;
@@ -73,6 +73,22 @@ pub struct Normalised {
     pub inverse: Tensor<1>,
     /// The running mean and the running unbiased variance, moved by the batch; both `[c]`, float32.
     pub running: [Tensor<1>; 2],
+}
+
+impl Normalised {
+    fn new(
+        output: DispatchTensor,
+        mean: DispatchTensor,
+        inverse: DispatchTensor,
+        running: [DispatchTensor; 2],
+    ) -> Self {
+        Normalised {
+            output: Tensor::from_dispatch(output),
+            mean: Tensor::from_dispatch(mean),
+            inverse: Tensor::from_dispatch(inverse),
+            running: running.map(Tensor::from_dispatch),
+        }
+    }
 }
 
 /// What a batch norm has besides its input. All tensors are `[c]`, float32.
@@ -110,12 +126,7 @@ pub fn norm(input: Tensor<4>, norm: Norm, shortcut: Option<Tensor<4>>, relu: boo
         relu || added,
     );
     let (output, mean, inverse, running_mean, running_variance) = found;
-    Normalised {
-        output: Tensor::from_dispatch(output),
-        mean: Tensor::from_dispatch(mean),
-        inverse: Tensor::from_dispatch(inverse),
-        running: [running_mean, running_variance].map(Tensor::from_dispatch),
-    }
+    Normalised::new(output, mean, inverse, [running_mean, running_variance])
 }
 
 /// `max_pool(relu(norm(input)))` with windows of 3 by 3 at every second pixel and a border of one.
@@ -132,12 +143,7 @@ pub fn norm_pool(input: Tensor<4>, norm: Norm) -> Normalised {
         norm.momentum,
         norm.epsilon,
     );
-    Normalised {
-        output: Tensor::from_dispatch(output),
-        mean: Tensor::from_dispatch(mean),
-        inverse: Tensor::from_dispatch(inverse),
-        running: [running_mean, running_variance].map(Tensor::from_dispatch),
-    }
+    Normalised::new(output, mean, inverse, [running_mean, running_variance])
 }
 
 /// Whether [`conv`] computes this convolution: images of bfloat16 and [weights that it takes](takes_weight). An input with a gradient needs a

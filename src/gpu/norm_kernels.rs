@@ -147,18 +147,20 @@ pub(super) fn sum_values<E: Float, N: Size>(
     let first = Vector::<f32, N>::cast_from(z[column]);
     let mut sum = Vector::<f32, N>::new(0.0);
     let mut squares = Vector::<f32, N>::new(0.0);
+    // One tensor alone is read here.
+    let at_once = comptime!(2 * AT_ONCE);
     let mut row = first_row(threads);
     while row < rows {
-        let read = read_rows::<E, N>(z, row, rows, column, vectors, threads, 4usize);
+        let read = read_rows::<E, N>(z, row, rows, column, vectors, threads, at_once);
         #[unroll]
-        for i in 0..4usize {
+        for i in 0..at_once {
             if row + i * row_step(threads) < rows {
                 let value = Vector::<f32, N>::cast_from(read[i]) - first;
                 sum += value;
                 squares += value * value;
             }
         }
-        row += row_step(threads) * 4;
+        row += row_step(threads) * at_once;
     }
     write_sums::<N>(sum, squares, partial, column, vectors, threads);
 }

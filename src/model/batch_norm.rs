@@ -89,7 +89,7 @@ impl BatchNorm2d {
         }
     }
 
-    /// [`BatchNorm2d::forward`], then a ReLU and the [pooling of a stem](super::block::stem_max_pool).
+    /// [`BatchNorm2d::forward`], then a ReLU and the [pooling of a stem](stem_max_pool).
     pub(super) fn forward_then_pool(&self, input: Tensor<4>, mode: Mode) -> Tensor<4> {
         #[cfg(feature = "cuda")]
         if takes(&input, mode) {

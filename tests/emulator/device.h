@@ -57,15 +57,6 @@ static inline float saturated(float value) { return value > 0 ? (value < 1 ? val
 static inline float min_nan(float a, float b) { return isnan(a) || isnan(b) ? NAN : fminf(a, b); }
 static inline float max_nan(float a, float b) { return isnan(a) || isnan(b) ? NAN : fmaxf(a, b); }
 
-static inline uint32_t bfe_u32(uint32_t a, uint32_t from, uint32_t count)
-{
-    from &= 255, count &= 255;
-    if (from > 31 || count == 0)
-        return 0;
-    a >>= from;
-    return count >= 32 ? a : a & ((1u << count) - 1);
-}
-
 static inline int32_t bfe_s32(int32_t a, uint32_t from, uint32_t count)
 {
     from &= 255, count &= 255;
@@ -87,14 +78,8 @@ static inline uint64_t bfe_u64(uint64_t a, uint32_t from, uint32_t count)
     return count >= 64 ? a : a & ((1ull << count) - 1);
 }
 
-static inline uint32_t bfi_32(uint32_t a, uint32_t into, uint32_t from, uint32_t count)
-{
-    from &= 255, count &= 255;
-    if (from > 31 || count == 0)
-        return into;
-    uint32_t mask = (count >= 32 ? ~0u : (1u << count) - 1) << from;
-    return (into & ~mask) | ((a << from) & mask);
-}
+// With zeros above, what lies beyond 32 bits is as the instruction for 32 wants it.
+static inline uint32_t bfe_u32(uint32_t a, uint32_t from, uint32_t count) { return bfe_u64(a, from, count); }
 
 static inline uint64_t bfi_64(uint64_t a, uint64_t into, uint32_t from, uint32_t count)
 {
@@ -104,6 +89,8 @@ static inline uint64_t bfi_64(uint64_t a, uint64_t into, uint32_t from, uint32_t
     uint64_t mask = (count >= 64 ? ~0ull : (1ull << count) - 1) << from;
     return (into & ~mask) | ((a << from) & mask);
 }
+
+static inline uint32_t bfi_32(uint32_t a, uint32_t into, uint32_t from, uint32_t count) { return bfi_64(a, into, from, count); }
 
 static inline uint32_t permuted(uint32_t a, uint32_t b, uint32_t selector)
 {
